@@ -1,0 +1,29 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real data beside a checkout; skip where it is missing."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real data folder ../shared/data is not beside this checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's settings, library and keys out of the tests."""
+    monkeypatch.setenv("MATLIT_SETTINGS", str(tmp_path / "no-settings.toml"))
+    monkeypatch.setenv("MATLIT_LIBRARY", str(tmp_path / "library"))
+    for key in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KEY", "MP_API_KEY", "HF_TOKEN"):
+        monkeypatch.delenv(key, raising=False)
