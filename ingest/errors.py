@@ -63,8 +63,8 @@ class BadSettings(BadInput):
 class ReadError(MatlitError):
     """One file could not be read; the others are not affected.
 
-    `cause` is one word for machines: `encrypted`, `scanned`, `empty`, `truncated`, `malformed`, `webpage`, `unsupported`,
-    `too_large`, `timeout`, `memory`, `crashed`, `missing`, `permission`, `no_text`.
+    `cause` is one word for machines: `encrypted`, `scanned`, `empty`, `truncated`, `malformed`, `webpage`,
+    `unsupported`, `too_large`, `timeout`, `memory`, `crashed`, `missing`, `permission`, `no_text`.
     """
 
     def __init__(self, message: str, *, cause: str, hint: str | None = None, retryable: bool | None = None) -> None:
@@ -128,4 +128,4 @@ class MissingExtra(MatlitError):
 class OfflineError(MatlitError):
     """Offline mode forbade a connection to another machine."""
 
-    hint = "Allow it for this command with --online, or set offline = false in the settings"
+    hint = "Leave out --offline, or set offline = false under [models] in the settings file"

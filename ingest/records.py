@@ -1,7 +1,7 @@
 """The records that travel through matlit: frozen, plain, and identified by content.
 
-Positions: a span `[start, end)` counts characters of `Page.text`. A `Box` is in PDF points (1/72 inch) with the origin at
-the top left of the page as it is displayed (after rotation and cropping), x to the right and y downwards.
+Positions: a span `[start, end)` counts characters of `Page.text`. A `Box` is in PDF points (1/72 inch) with the origin
+at the top left of the page as it is displayed (after rotation and cropping), x to the right and y downwards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Box:
 
     def union(self, other: Box) -> Box:
         """Return the smallest box that holds both."""
-        return Box(min(self.x0, other.x0), min(self.top, other.top), max(self.x1, other.x1), max(self.bottom, other.bottom))
+        return Box(
+            min(self.x0, other.x0), min(self.top, other.top), max(self.x1, other.x1), max(self.bottom, other.bottom)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,9 @@ def no_words() -> npt.NDArray[np.int32]:
 class Page:
     """One page: its clean text in reading order, its blocks, and where its words stand.
 
-    `words` has one row per word fragment, sorted by start: start, end, x0, top, x1, bottom; the last four in 1/100 point.
-    A word broken across lines has two rows. Formats without pages (text, DOCX, HTML) give parts of some 3,000 characters
-    with an empty word table and a width and height of 0.
+    `words` has one row per word fragment, sorted by start: start, end, x0, top, x1, bottom; the last four in 1/100
+    point. A word broken across lines has two rows. Formats without pages (text, DOCX, HTML) give parts of some 3,000
+    characters with an empty word table and a width and height of 0.
     """
 
     number: int
@@ -191,8 +193,8 @@ class Chunk:
 class Filter:
     """Which chunks a search may return; empty fields do not restrict.
 
-    `sources` are paper or material ids; `years` is inclusive; `elements` must all occur in the chunk's formulas (or in the
-    record), `formula` must occur in it, however typeset. Reference lists come back only when `kinds` names them.
+    `sources` are paper or material ids; `years` is inclusive; `elements` must all occur in the chunk's formulas (or in
+    the record), `formula` must occur in it, however typeset. Reference lists come back only when `kinds` names them.
     """
 
     sources: frozenset[str] = frozenset()
