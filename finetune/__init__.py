@@ -1,0 +1,1 @@
+"""Adapts a local language model on records of the library."""

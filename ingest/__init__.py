@@ -1,0 +1,1 @@
+"""Sources in, a searchable library out; knows no language model."""

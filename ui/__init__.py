@@ -1,0 +1,1 @@
+"""The two faces of matlit: the command line and the web app."""

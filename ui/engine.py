@@ -1,0 +1,148 @@
+"""The one place where settings become a library, an embedder and an assistant, for the command line and the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingest.errors import BadInput
+from ingest.records import ChunkKind, Filter, Paper
+
+if TYPE_CHECKING:
+    from ingest.embed import Embedder
+    from ingest.library import Library
+    from ingest.pipeline import Event, Report
+
+    from assistant import Assistant
+    from ingest.settings import Settings
+
+PAPER_KINDS: frozenset[ChunkKind] = frozenset({"text", "table", "caption"})
+KINDS: dict[str, frozenset[ChunkKind]] = {"paper": PAPER_KINDS, "material": frozenset({"material"})}
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """Build the embedder that the settings name."""
+    from ingest.embed import make_embedder
+
+    return make_embedder(settings.embedding.model, threads=settings.embedding.threads, offline=is_offline(settings))
+
+
+def is_offline(settings: Settings) -> bool:
+    """Tell whether embedders must stay on this machine: `offline` is set, or a hub download was not allowed."""
+    from_hub = settings.embedding.model.startswith("sentence-transformers/")
+    return settings.models.offline or (from_hub and not settings.embedding.download)
+
+
+def open_assistant(settings: Settings) -> Assistant:
+    """Open the assistant over the library in force."""
+    from assistant import Assistant
+
+    return Assistant(settings.library_path, model=settings.models.model, offline=is_offline(settings))
+
+
+def run_ingest(
+    settings: Settings, paths: Sequence[str], *, on_event: Callable[[Event], None], workers: int | None, **options: Any
+) -> Report:
+    """Ingest `paths` into the library in force, handing every event to `on_event`; return the report."""
+    from ingest.pipeline import Finished, ingest
+
+    report: Report | None = None
+    for event in ingest(paths, settings=settings, workers=workers or settings.reading.workers, **options):
+        on_event(event)
+        if isinstance(event, Finished):
+            report = event.report
+    if report is None:
+        raise RuntimeError("the ingest ended without a report")
+    return report
+
+
+def run_prune(library: Library) -> list[str]:
+    """Take out the papers whose files are gone; return their ids."""
+    with library.writer() as writer:
+        return list(writer.prune())
+
+
+def matching_papers(papers: Iterable[Paper], words: Sequence[str]) -> list[Paper]:
+    """Return the papers whose title, authors or file names hold all `words`, whatever their case."""
+    wanted = [word.casefold() for word in words]
+    return [paper for paper in papers if all(word in _searchable(paper) for word in wanted)]
+
+
+def _searchable(paper: Paper) -> str:
+    names = [path.name for path in paper.paths]
+    return " ".join([paper.title, *paper.metadata.authors, paper.metadata.doi, *names]).casefold()
+
+
+def make_filter(
+    library: Library,
+    *,
+    paper: Sequence[str] = (),
+    year: str | None = None,
+    elements: str | None = None,
+    formula: str | None = None,
+    section: Sequence[str] = (),
+    kind: str | None = None,
+) -> Filter:
+    """Turn the filter options of the command line into a `Filter`.
+
+    Raises:
+        BadInput: a year range, element or kind that is none.
+        NotInLibrary: a paper id that fits no paper, or several.
+    """
+    return Filter(
+        sources=frozenset(library.paper(given).id for given in paper),
+        years=parse_years(year) if year else None,
+        sections=tuple(section),
+        elements=parse_elements(elements) if elements else frozenset(),
+        formula=formula or "",
+        kinds=parse_kinds(kind) if kind else frozenset(),
+    )
+
+
+def parse_years(text: str) -> tuple[int | None, int | None]:
+    """Read `2015..2020`, `2015..`, `..2020` or `2019`."""
+    first, dots, last = text.partition("..")
+    try:
+        low = int(first) if first else None
+        high = int(last) if last else (None if dots else low)
+    except ValueError:
+        low = high = None
+    if low is None and high is None:
+        raise BadInput(f"{text!r} is not a year or a range of years", hint="Write --year 2015..2020, 2015.. or 2019")
+    if low is not None and high is not None and low > high:
+        raise BadInput(f"the years {text!r} run backwards", hint=f"Write --year {high}..{low}")
+    return low, high
+
+
+def parse_elements(text: str) -> frozenset[str]:
+    """Read `Li,O` (or `Li O`, `li-o`) as chemical symbols."""
+    from ingest.formulas import SYMBOLS
+
+    given = [part.strip().capitalize() for part in text.replace("-", ",").replace(" ", ",").split(",") if part.strip()]
+    unknown = [symbol for symbol in given if symbol not in SYMBOLS]
+    if unknown or not given:
+        raise BadInput(f"{', '.join(unknown) or text!r} is no chemical element", hint="Write symbols: --elements Li,O")
+    return frozenset(given)
+
+
+def parse_kinds(text: str) -> frozenset[ChunkKind]:
+    """Read `paper`, `material` or both, or a kind of passage: text, table, caption, reference."""
+    kinds: frozenset[ChunkKind] = frozenset()
+    single: dict[str, frozenset[ChunkKind]] = {
+        "text": frozenset({"text"}),
+        "table": frozenset({"table"}),
+        "caption": frozenset({"caption"}),
+        "reference": frozenset({"reference"}),
+    }
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        known = KINDS | single
+        if part not in known:
+            raise BadInput(f"{part!r} is no kind of passage", hint=f"Known are {', '.join(known)}")
+        kinds |= known[part]
+    return kinds
+
+
+def library_folder(settings: Settings) -> Path:
+    """Return the library's folder in force."""
+    return settings.library_path
