@@ -227,7 +227,7 @@ def _convert(value: Any, wanted: Any, *, name: str, source: str) -> Any:
         return _BOOLEANS[value.lower()]
     if wanted in (int, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         return _number(value, wanted, name=name, source=source)
-    if isinstance(value, wanted):
+    if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool):  # True is an int in Python
         return value
     raise BadSettings(f"{name} is {value!r} in {source}, but should be {_TYPE_NAMES[wanted]}")
 
