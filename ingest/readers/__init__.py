@@ -1,6 +1,6 @@
-"""Which reader reads which file: the table by suffix, what every reader is told, and the checks before any of them starts.
+"""Which reader reads which file: the table by suffix, what every reader is told, and the checks before one starts.
 
-`read` works in this process. `ingest.readers.isolated` does the same in worker processes with limits on time and memory.
+`read` works in this process; `ingest.readers.isolated` does the same in worker processes, limited in time and memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ARTICLE_START = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a reader is told besides the path. The password is left out of `repr`, so that no log or traceback shows it."""
+    """What a reader is told besides the path. The password is left out of `repr`, so that no log shows it."""
 
     password: str | None = field(default=None, repr=False)
     ocr: Literal["auto", "never", "always"] = "auto"
@@ -57,8 +57,8 @@ DEFAULT_OPTIONS = ReadOptions()
 def read(path: Path, *, options: ReadOptions = DEFAULT_OPTIONS) -> Document:
     """Read one file with the reader its content, else its suffix, asks for.
 
-    Raises:
-        ReadError: the file is missing, empty, too large, not allowed to be read, of no known format, or its reader refuses.
+    Raises `ReadError` when the file is missing, empty, too large, not allowed to be read, of no known format, without
+    text, or refused by its reader.
     """
     head = _checked_head(path, options)
     suffix = sniff(head, suffix=path.suffix.lower())
@@ -66,7 +66,7 @@ def read(path: Path, *, options: ReadOptions = DEFAULT_OPTIONS) -> Document:
         raise ReadError(
             f"{path.name!r} is a web page that was saved under the name of a PDF",
             cause="webpage",
-            hint="Download the PDF itself (the link may ask for a login first), or rename the page to .html to read it as one",
+            hint="Download the PDF itself (the link may ask for a login), or rename the file to .html to read the page",
         )
     document = reader_for(suffix, path)(path, options=options)
     if not any(page.text.strip() for page in document.pages):
