@@ -21,9 +21,10 @@ import pypdfium2
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 PAPERS = Path(__file__).parents[2] / "shared" / "data" / "papers"
 MAX_EVIDENCE_WORDS = 12
+MIN_ANSWER_CHARACTERS = 3
 LANGUAGES = ("en", "ja")
 FIELDS = {"id", "question", "language", "answer", "alternatives", "doc", "page", "kind", "evidence", "answerable"}
-OPTIONAL_FIELDS = {"pages", "docs", "why"}
+OPTIONAL_FIELDS = {"pages", "docs", "why", "absent"}
 
 Question = dict[str, Any]
 
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("papers", nargs="?", type=Path, default=PAPERS, help="folder of the 39 PDFs")
     parser.add_argument("--questions", type=Path, default=QUESTIONS)
     options = parser.parse_args(arguments)
+    if not options.papers.is_dir():
+        parser.error(f"no folder of papers at {options.papers}; name it: python benchmarks/check_questions.py FOLDER")
     questions = load(options.questions)
     failures = list(check(questions, papers=options.papers))
     print("\n".join(summary(questions)))
@@ -53,7 +56,8 @@ def check(questions: list[Question], *, papers: Path) -> Iterator[str]:
     for name in ("id", "question"):
         yield from (f"{name} twice: {value}" for value, n in Counter(q[name] for q in questions).items() if n > 1)
     for question in questions:
-        problems = _check_answerable(question, papers) if question["answerable"] else _check_unanswerable(question)
+        judge = _check_answerable if question["answerable"] else _check_unanswerable
+        problems = judge(question, papers)
         for problem in (*_check_fields(question), *problems):
             yield f"{question['id']}: {problem}"
     asked = {question["doc"] for question in questions}
@@ -94,11 +98,18 @@ def _check_fields(question: Question) -> Iterator[str]:
         yield f"language {question['language']} does not fit the question's characters"
 
 
-def _check_unanswerable(question: Question) -> Iterator[str]:
+def _check_unanswerable(question: Question, papers: Path) -> Iterator[str]:
     if any(question[name] is not None for name in ("answer", "doc", "page", "evidence")):
         yield "unanswerable, yet has an answer, doc, page or evidence"
     if not question.get("why"):
         yield "unanswerable without a 'why'"
+    if not question.get("absent"):
+        yield "unanswerable without terms that are 'absent'"
+        return
+    for path in sorted(papers.glob("*.pdf")):
+        for number in range(1, page_count(path) + 1):
+            if all(stands_in(page_text(path, number), term) for term in question["absent"]):
+                yield f"terms {question['absent']} stand together on page {number} of {path.name}"
 
 
 def _check_answerable(question: Question, papers: Path) -> Iterator[str]:
@@ -107,6 +118,9 @@ def _check_answerable(question: Question, papers: Path) -> Iterator[str]:
     pages = question.get("pages", [question["page"]])
     if question["page"] not in pages or question["doc"] not in question.get("docs", [question["doc"]]):
         yield "'pages' or 'docs' leaves out the page or paper of the evidence"
+    for spelling in (question["answer"], *question["alternatives"]):
+        if len(spelling) < MIN_ANSWER_CHARACTERS and not re.search("[A-Za-z][0-9]", spelling):
+            yield f"{spelling!r} is too short to be told from other numbers and words"
     path = papers / question["doc"]
     if not path.exists():
         yield f"no such paper {path.name}"
