@@ -127,6 +127,8 @@ def _check_answerable(question: Question, papers: Path) -> Iterator[str]:
         return
     if not stands_in(page_text(path, question["page"]), question["evidence"]):
         yield f"evidence not on page {question['page']} of {path.name}: {question['evidence']!r}"
+    if not stands_in(page_text(path, question["page"]), question["answer"]):
+        yield f"answer as given not on page {question['page']} of {path.name}: {question['answer']!r}"
     spellings = [question["answer"], *question["alternatives"]]
     for number in pages:
         if not any(stands_in(page_text(path, number), spelling) for spelling in spellings):
