@@ -1,0 +1,551 @@
+"""The calculator: numbers with units, constants and uncertainties, parsed by a grammar and never run as code.
+
+    1.43 eV to nm        sqrt(2) * 5.43 Å        h*c/(589 nm) in eV        3.25(1) g / 1.20 cm^3
+
+A name that follows a number or another unit is a unit (`3 h` is three hours); one that stands alone is a constant where
+there is one (`h*c`). Juxtaposition binds tighter than a slash, as in print: `8.314 J/mol K` is J/(mol K); where that
+could surprise (`4/3 pi`) the calculator asks for parentheses.
+Constants are CODATA values as pint carries them; conversions between energy, frequency, wavelength and temperature go
+through E = hν = hc/λ = kT, per mole through the Avogadro number, and the result says so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ingest.errors import BadInput
+
+if TYPE_CHECKING:
+    from lark import Lark, Tree
+    from pint import UnitRegistry
+
+MAX_CHARACTERS = 1000
+MAX_DEPTH = 60
+MAX_INTEGER_BITS = 4096
+MAX_FACTORIAL = 170  # the largest whose value a float can hold
+
+GRAMMAR = r"""
+start: sum [_TO sum]
+?sum: product | sum "+" product -> add | sum "-" product -> subtract
+?product: unary | product "*" unary -> multiply | product "/" unary -> divide
+?unary: "-" unary -> negative | "+" unary | juxtaposed
+?juxtaposed: power | juxtaposed power -> juxtapose
+?power: postfix | postfix "^" exponent -> power
+?exponent: "-" exponent -> negative | "+" exponent | power
+?postfix: atom | postfix "!" -> factorial | postfix "%" -> percent
+?atom: NUMBER -> number
+     | NUMBER _PLUS_MINUS NUMBER -> uncertain
+     | SHORTHAND -> shorthand
+     | NAME -> name
+     | NAME "(" [sum ("," sum)*] ")" -> call
+     | "(" sum ")"
+
+_TO.5: /\b(to|in|as)\b|→|->/
+_PLUS_MINUS: "±" | "+/-"
+SHORTHAND.4: /\d+\.\d+\(\d+\)([eE][+-]?\d+)?/
+NUMBER.3: /(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
+NAME: /[^\W\d][\w°]*|°[CF]|[Åµ]/
+%ignore /\s+/
+"""
+
+CONSTANTS = {  # name -> (pint's name, what it is)
+    "pi": ("3.141592653589793", "the circle number"),
+    "π": ("3.141592653589793", "the circle number"),
+    "h": ("planck_constant", "Planck constant"),
+    "hbar": ("hbar", "reduced Planck constant"),
+    "ħ": ("hbar", "reduced Planck constant"),
+    "c": ("speed_of_light", "speed of light in vacuum"),
+    "c0": ("speed_of_light", "speed of light in vacuum"),
+    "k": ("boltzmann_constant", "Boltzmann constant"),
+    "kB": ("boltzmann_constant", "Boltzmann constant"),
+    "k_B": ("boltzmann_constant", "Boltzmann constant"),
+    "R": ("molar_gas_constant", "molar gas constant"),
+    "F": ("faraday_constant", "Faraday constant"),
+    "N_A": ("avogadro_number / mol", "Avogadro constant"),
+    "NA": ("avogadro_number / mol", "Avogadro constant"),
+    "q": ("elementary_charge", "elementary charge"),
+    "q_e": ("elementary_charge", "elementary charge"),
+    "m_e": ("electron_mass", "electron mass"),
+    "m_p": ("proton_mass", "proton mass"),
+    "m_n": ("neutron_mass", "neutron mass"),
+    "m_u": ("atomic_mass_constant", "atomic mass constant"),
+    "a0": ("bohr", "Bohr radius"),
+    "a_0": ("bohr", "Bohr radius"),
+    "eps0": ("vacuum_permittivity", "vacuum permittivity"),
+    "epsilon_0": ("vacuum_permittivity", "vacuum permittivity"),
+    "ε0": ("vacuum_permittivity", "vacuum permittivity"),
+    "mu0": ("vacuum_permeability", "vacuum permeability"),
+    "μ0": ("vacuum_permeability", "vacuum permeability"),
+    "mu_B": ("bohr_magneton", "Bohr magneton"),
+    "μ_B": ("bohr_magneton", "Bohr magneton"),
+    "G": ("gravitational_constant", "gravitational constant"),
+    "g_n": ("standard_gravity", "standard acceleration of gravity"),
+    "sigma_SB": ("stefan_boltzmann_constant", "Stefan-Boltzmann constant"),
+    "R_inf": ("rydberg_constant", "Rydberg constant"),
+}
+PURE_NUMBERS = {"pi", "π"}
+UNITS_OF_THE_FIELD = (  # what materials papers write and pint does not know
+    "atom = count",
+    "formula_unit = count = f_u",
+    "mAh = milliampere * hour",
+    "Ah = ampere * hour",
+    "emu_per_gram = ampere * meter ** 2 / kilogram",
+    "wt_percent = percent",
+    "at_percent = percent",
+)
+SPELLINGS = {"°C": "degC", "℃": "degC", "°F": "degF", "\u00c5": "angstrom", "\u212b": "angstrom", "Ω": "ohm"}
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+OPERATORS = {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "−": "-", "–": "-", "**": "^", "（": "(", "）": ")"}
+
+
+class BadExpression(BadInput):
+    """The calculator cannot work out the expression; the message says which part."""
+
+    hint = 'Write it like: matlit tool calculator "1.43 eV to nm"'
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """A result: `value` in `unit` ("" when dimensionless), its standard uncertainty or None, and what was assumed."""
+
+    expression: str
+    value: float | int
+    unit: str
+    uncertainty: float | None
+    text: str
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        return {
+            "expression": self.expression,
+            "value": self.value,
+            "unit": self.unit,
+            "uncertainty": self.uncertainty,
+            "text": self.text,
+            "notes": list(self.notes),
+        }
+
+
+def calculate(expression: str) -> Calculation:
+    """Work out an arithmetic expression with units, such as "1.43 eV to nm" or "h*c/(589 nm) in eV".
+
+    Knows + - * / ^ ! %, sqrt, exp, ln, log10, log2, the trigonometric and hyperbolic functions, abs, round, floor,
+    ceil, min, max, sum, mean, stdev, gcd, lcm, factorial and binomial; physical constants h, hbar, c, k_B, N_A, R, F,
+    q_e, m_e, eps0 …; units with SI prefixes, eV, Å, mAh, °C; and "to UNIT" at the end. Angles are in radians unless
+    a unit such as deg is given.
+
+    Raises:
+        BadExpression: not an expression, an unknown name, units that do not fit, a division by zero, a value too large.
+    """
+    if not expression.strip():
+        raise BadExpression("the expression is empty")
+    if len(expression) > MAX_CHARACTERS:
+        raise BadExpression(f"the expression has {len(expression)} characters; {MAX_CHARACTERS} are the most")
+    return _Evaluation(expression).result()
+
+
+class _Evaluation:
+    """One expression on its way to a result, with the assumptions made on the way."""
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression.strip()
+        self.notes: list[str] = []
+        self.registry = _registry()
+
+    def result(self) -> Calculation:
+        import pint
+
+        body, target = _parse(self.expression).children
+        try:
+            value = self.value(body, depth=0)
+            if target is not None:
+                value = self.converted(value, self.units(target))
+            return self.finished(value)
+        except pint.DimensionalityError as error:
+            raise BadExpression(f"units do not fit in {self.expression!r}: {error}") from error
+        except pint.OffsetUnitCalculusError as error:
+            raise BadExpression(
+                f"a temperature in °C or °F cannot be added or multiplied in {self.expression!r}",
+                hint="Convert it first: 25 °C to K",
+            ) from error
+        except ZeroDivisionError as error:
+            raise BadExpression(f"division by zero in {self.expression!r}") from error
+        except (OverflowError, ArithmeticError) as error:
+            raise BadExpression(f"a value in {self.expression!r} is too large or not a number: {error}") from error
+        except ValueError as error:
+            raise BadExpression(f"{self.expression!r} has no real value: {error}") from error
+
+    # --- values -------------------------------------------------------------------------------------
+
+    def value(self, tree: Any, *, depth: int, after_number: bool = False) -> Any:
+        """Return the value of a node. `after_number` says that a name here stands where a unit would."""
+        if depth > MAX_DEPTH:
+            raise BadExpression(f"{self.expression!r} is nested more than {MAX_DEPTH} deep")
+        if tree.data == "name":
+            return self.named(str(tree.children[0]), unit_first=after_number)
+        if tree.data == "juxtapose":
+            left = self.value(tree.children[0], depth=depth + 1, after_number=after_number)
+            return left * self.value(tree.children[1], depth=depth + 1, after_number=True)
+        if tree.data == "divide":
+            return self.divided(*tree.children, depth=depth)
+        if tree.data == "call":
+            return self.called(tree, depth=depth)
+        if tree.data in LITERALS:
+            return LITERALS[tree.data](*map(str, tree.children))
+        parts = [
+            self.value(child, depth=depth + 1, after_number=after_number and tree.data == "power" and index == 0)
+            for index, child in enumerate(tree.children)
+        ]
+        return OPERATIONS[tree.data](*parts)
+
+    def divided(self, above: Any, below: Any, *, depth: int) -> Any:
+        """Return a quotient; below a unit a name is a unit too: the h of `100 km/h` is an hour."""
+        if below.data == "juxtapose" and not all(map(self.is_unit, _factors(below)[1:])):
+            raise BadExpression(
+                f"the slash in {self.expression!r} can be read in two ways", hint="Write (4/3)*pi or 4/(3*pi)"
+            )
+        above_ends_in_unit = above.data == "juxtapose" and self.is_unit(above.children[1])
+        top = self.value(above, depth=depth + 1)
+        return top / self.value(below, depth=depth + 1, after_number=above_ends_in_unit)
+
+    def is_unit(self, tree: Any) -> bool:
+        """Tell whether a factor is a unit or a power of one."""
+        base = tree.children[0] if tree.data == "power" else tree
+        return bool(base.data == "name" and self.unit(str(base.children[0])) is not None)
+
+    def named(self, name: str, *, unit_first: bool) -> Any:
+        if name == "e":
+            raise BadExpression("'e' could be Euler's number or the elementary charge", hint="Write exp(1) or q_e")
+        found = self.unit(name)
+        if name in CONSTANTS and not (unit_first and found is not None):
+            return self.constant(name)
+        if found is None:
+            raise BadExpression(f"unknown name {name!r} in {self.expression!r}{_near(name)}")
+        if name in CONSTANTS:
+            self.notes.append(f"{name} read as the unit {found}")
+        return 1 * found
+
+    def constant(self, name: str) -> Any:
+        source, meaning = CONSTANTS[name]
+        if name not in PURE_NUMBERS:
+            self.notes.append(f"{name} = {meaning} (CODATA)")
+        value = self.registry.Quantity(1, source) if not source[0].isdigit() else float(source)
+        return value.to_base_units() if hasattr(value, "to_base_units") else value
+
+    def unit(self, name: str) -> Any:
+        import pint
+
+        if name in PURE_NUMBERS:
+            return None
+        try:
+            return getattr(self.registry, SPELLINGS.get(name, name))
+        except (pint.UndefinedUnitError, AttributeError):
+            powered = re.fullmatch(r"([^\W\d]+)([23])", name)  # cm3, as papers write it
+            base = self.unit(powered[1]) if powered else None
+            return None if base is None or powered is None else base ** int(powered[2])
+
+    def called(self, tree: Tree[Any], *, depth: int) -> Any:
+        name = str(tree.children[0])
+        arguments = [self.value(child, depth=depth + 1) for child in tree.children[1:] if child is not None]
+        if name in FUNCTIONS:
+            return _apply(name, arguments)
+        if len(arguments) == 1 and (name in CONSTANTS or self.unit(name) is not None):
+            return self.named(name, unit_first=False) * arguments[0]
+        raise BadExpression(f"unknown function {name!r}; known are {', '.join(sorted(FUNCTIONS))}")
+
+    # --- units --------------------------------------------------------------------------------------
+
+    def units(self, tree: Any) -> Any:
+        """Return the unit that the part behind "to" names."""
+        quantity = self.value(tree, depth=0, after_number=True)
+        if not hasattr(quantity, "units"):
+            raise BadExpression(f"what stands behind 'to' in {self.expression!r} is no unit")
+        if not math.isclose(_plain(quantity.magnitude), 1.0):
+            raise BadExpression(f"what stands behind 'to' in {self.expression!r} is a quantity, not a unit")
+        return quantity.units
+
+    def converted(self, value: Any, target: Any) -> Any:
+        quantity = value if hasattr(value, "units") else self.registry.Quantity(value)
+        if quantity.is_compatible_with(target):
+            return quantity.to(target)
+        for note, attempt in (
+            ("per mole through the Avogadro constant", lambda: (quantity * self.avogadro()).to(target)),
+            ("per particle through the Avogadro constant", lambda: (quantity / self.avogadro()).to(target)),
+            ("through E = hν = hc/λ", lambda: quantity.to(target, "spectroscopy")),
+            ("through E = kT", lambda: quantity.to(target, "boltzmann")),
+        ):
+            converted = _unless_misfit(attempt)
+            if converted is not None:
+                self.notes.append(note)
+                return converted
+        return quantity.to(target)  # raises the error that names both dimensions
+
+    def avogadro(self) -> Any:
+        return self.registry.Quantity(1, "avogadro_number / mol")
+
+    # --- the result ---------------------------------------------------------------------------------
+
+    def finished(self, value: Any) -> Calculation:
+        if hasattr(value, "units"):
+            value = _tidied(value)
+            magnitude, unit = value.magnitude, f"{value.units:~P}"
+        else:
+            magnitude, unit = value, ""
+        number, uncertainty = _plain(magnitude), getattr(magnitude, "std_dev", None)
+        if not math.isfinite(number):
+            raise BadExpression(f"the value of {self.expression!r} is not finite")
+        written = f"{magnitude:.2u}P".removesuffix("P") if uncertainty else _written(number)
+        return Calculation(
+            expression=self.expression,
+            value=number,
+            unit=unit,
+            uncertainty=float(uncertainty) if uncertainty else None,
+            text=f"{written} {unit}".strip(),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+
+def _parse(expression: str) -> Tree[Any]:
+    from lark.exceptions import UnexpectedInput
+
+    text = _spelled(expression)
+    try:
+        return _grammar().parse(text)
+    except UnexpectedInput as error:
+        at = min(max(error.pos_in_stream or 0, 0), len(text))
+        where = f"near {text[at : at + 12]!r}" if text[at:].strip() else "at its end"
+        raise BadExpression(f"cannot read {expression!r} {where}") from error
+    except RecursionError as error:
+        raise BadExpression(f"{expression[:40]!r}… is nested too deep") from error
+
+
+def _spelled(expression: str) -> str:
+    """Return the expression in the grammar's own characters: superscripts as powers, typographic signs as operators."""
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda found: f"^({found[0].translate(SUPERSCRIPTS)})", expression)
+    for spelling, name in SPELLINGS.items():
+        text = text.replace(spelling, f" {name} ")
+    text = unicodedata.normalize("NFKC", text)
+    for sign, operator in OPERATORS.items():
+        text = text.replace(sign, operator)
+    text = re.sub(r"%\s*of\b", "% *", text)
+    text = re.sub(r"([^\W\d]+)-(?=\d+(?![\w.]))", _attached_power, text)
+    return text if "(" in text else re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+
+
+def _attached_power(found: re.Match[str]) -> str:
+    """Read the `-3` of `cm-3` as a power; behind a constant it is a subtraction."""
+    return found[0] if found[1] in CONSTANTS else f"{found[1]}^-"
+
+
+def _factors(tree: Any) -> list[Any]:
+    """Return the factors of a juxtaposition, from left to right."""
+    if tree.data != "juxtapose":
+        return [tree]
+    return [*_factors(tree.children[0]), tree.children[1]]
+
+
+@cache
+def _grammar() -> Lark:
+    from lark import Lark
+
+    return Lark(GRAMMAR, parser="lalr", maybe_placeholders=True)
+
+
+@cache
+def _registry() -> UnitRegistry[Any]:
+    import pint
+
+    registry: UnitRegistry[Any] = pint.UnitRegistry(autoconvert_offset_to_baseunit=True, cache_folder=":auto:")
+    for definition in UNITS_OF_THE_FIELD:
+        registry.define(definition)
+    return registry
+
+
+def _unless_misfit(attempt: Callable[[], Any]) -> Any:
+    import pint
+
+    try:
+        return attempt()
+    except pint.DimensionalityError:
+        return None
+
+
+# --- literals, operators, functions -----------------------------------------------------------------
+
+
+def _number(text: str) -> float | int:
+    return int(text) if text.isdigit() and len(text) <= MAX_CHARACTERS else float(text)
+
+
+def _uncertain(value: str, spread: str) -> Any:
+    from uncertainties import ufloat
+
+    return ufloat(float(value), float(spread))
+
+
+def _shorthand(text: str) -> Any:
+    from uncertainties import ufloat_fromstr
+
+    return ufloat_fromstr(text)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    exponent = _dimensionless(exponent, "an exponent")
+    if isinstance(base, int) and isinstance(exponent, int):
+        if exponent >= 0 and base.bit_length() * exponent <= MAX_INTEGER_BITS:
+            return base**exponent
+        return float(base) ** exponent
+    result = base**exponent
+    if isinstance(result, complex):
+        raise ValueError(f"{base} to the power of {exponent} is not real")
+    return result
+
+
+def _factorial(value: Any) -> int:
+    number = _dimensionless(value, "a factorial")
+    if _plain(number) != int(_plain(number)) or not 0 <= number <= MAX_FACTORIAL:
+        raise ValueError(f"the factorial of {number} (0 to {MAX_FACTORIAL}, whole numbers)")
+    return math.factorial(int(number))
+
+
+LITERALS: dict[str, Callable[..., Any]] = {"number": _number, "uncertain": _uncertain, "shorthand": _shorthand}
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": lambda left, right: left + right,
+    "subtract": lambda left, right: left - right,
+    "multiply": lambda left, right: left * right,
+    "divide": lambda left, right: left / right,
+    "negative": lambda value: -value,
+    "power": _power,
+    "factorial": _factorial,
+    "percent": lambda value: value / 100,
+}
+
+
+def _mathematics(name: str) -> Callable[..., Any]:
+    """Return a function of one dimensionless number that also carries uncertainties."""
+
+    def function(value: Any) -> Any:
+        from uncertainties import UFloat, umath
+
+        number = _dimensionless(value, name)
+        return getattr(umath if isinstance(number, UFloat) else math, name)(number)
+
+    return function
+
+
+def _root(value: Any) -> Any:
+    magnitude = _plain(getattr(value, "magnitude", value))
+    if magnitude < 0:
+        raise ValueError(f"the square root of {value}")
+    return value**0.5
+
+
+def _rounded(value: Any, digits: Any = 0) -> Any:
+    places = int(_plain(_dimensionless(digits, "the digits of round")))
+    return round(value, places)
+
+
+def _mean(*values: Any) -> Any:
+    return sum(values[1:], start=values[0]) / len(values)
+
+
+def _stdev(*values: Any) -> Any:
+    """Return the sample standard deviation (n - 1)."""
+    if len(values) < 2:
+        raise ValueError("stdev needs two values or more")
+    middle = _mean(*values)
+    squares = [(value - middle) ** 2 for value in values]
+    return (sum(squares[1:], start=squares[0]) / (len(values) - 1)) ** 0.5
+
+
+def _whole(name: str) -> Callable[..., Any]:
+    def function(*values: Any) -> int:
+        numbers = [_plain(_dimensionless(value, name)) for value in values]
+        if any(number != int(number) for number in numbers):
+            raise ValueError(f"{name} takes whole numbers")
+        return int(getattr(math, name)(*map(int, numbers)))
+
+    return function
+
+
+def _binomial(total: Any, chosen: Any) -> int:
+    n, k = (_plain(_dimensionless(value, "binomial")) for value in (total, chosen))
+    if n != int(n) or k != int(k) or not 0 <= k <= n <= 1000:
+        raise ValueError("binomial(n, k) takes whole numbers, 0 ≤ k ≤ n ≤ 1000")
+    return math.comb(int(n), int(k))
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: _mathematics(name) for name in ("exp", "sin", "cos", "tan", "asin", "acos", "atan")},
+    **{name: _mathematics(name) for name in ("sinh", "cosh", "tanh")},
+    "ln": _mathematics("log"),
+    "log": _mathematics("log10"),
+    "log10": _mathematics("log10"),
+    "log2": lambda value: _mathematics("log")(value) / math.log(2),
+    "sqrt": _root,
+    "abs": abs,
+    "round": _rounded,
+    "floor": lambda value: math.floor(_plain(_dimensionless(value, "floor"))),
+    "ceil": lambda value: math.ceil(_plain(_dimensionless(value, "ceil"))),
+    "min": lambda *values: min(values),
+    "max": lambda *values: max(values),
+    "sum": lambda *values: sum(values[1:], start=values[0]),
+    "mean": _mean,
+    "stdev": _stdev,
+    "gcd": _whole("gcd"),
+    "lcm": _whole("lcm"),
+    "factorial": _factorial,
+    "binomial": _binomial,
+}
+MANY = {"min", "max", "sum", "mean", "stdev", "gcd", "lcm"}
+TWO = {"round": (1, 2), "binomial": (2, 2)}
+
+
+def _apply(name: str, arguments: Sequence[Any]) -> Any:
+    least, most = TWO.get(name, (1, 1)) if name not in MANY else (1, 1000)
+    if not least <= len(arguments) <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise BadExpression(f"{name} takes {wanted} values, not {len(arguments)}")
+    return FUNCTIONS[name](*arguments)
+
+
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+def _dimensionless(value: Any, where: str) -> Any:
+    if not hasattr(value, "units"):
+        return value
+    if not value.dimensionless:
+        raise BadExpression(f"{where} takes a pure number, not {value:~P}")
+    return value.to("dimensionless").magnitude
+
+
+def _plain(value: Any) -> float | int:
+    """Return a number without its uncertainty."""
+    value = getattr(value, "nominal_value", value)
+    return value if isinstance(value, int) else float(value)
+
+
+def _tidied(quantity: Any) -> Any:
+    """Return a dimensionless ratio as a number in itself, and a mixed unit (eV·s/J) in base units."""
+    if quantity.dimensionless and not quantity.unitless:
+        return quantity.to("dimensionless")
+    return quantity.to_reduced_units() if len(dict(quantity.unit_items())) > 1 else quantity
+
+
+def _written(number: float | int) -> str:
+    return str(number) if isinstance(number, int) and abs(number) < 10**40 else f"{number:.10g}"
+
+
+def _near(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [*CONSTANTS, *FUNCTIONS], n=1, cutoff=0.75)
+    return f"; did you mean {close[0]!r}?" if close else ""
