@@ -1,0 +1,69 @@
+"""The journal: every question and its answer, in a SQLite file of its own in the library's folder.
+
+It is apart from the catalogue so that readers can write it while another process holds the library for writing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FILE = "journal.sqlite"
+WAIT_S = 5.0  # for another process that is writing its own entry
+
+_INSERT = """INSERT INTO answers (asked, question, model, prompt, abstained, seconds, answer)
+  VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
+  id INTEGER PRIMARY KEY, asked TEXT NOT NULL, question TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
+  abstained INTEGER NOT NULL, seconds REAL NOT NULL, answer TEXT NOT NULL)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal: `answer` is the answer's JSON object, `prompt` a hash of the prompt, "" without one."""
+
+    id: int
+    asked: str  # ISO 8601, UTC
+    question: str
+    model: str
+    prompt: str
+    answer: dict[str, Any]
+
+
+def record(folder: Path, question: str, answer: Mapping[str, Any], *, prompt: str = "") -> str:
+    """Write one answer down; return "" or, where the folder cannot be written, the reason.
+
+    A library on a read-only disk can be asked all the same, so that case is no error.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    row = (now, question, answer["model"], prompt, answer["abstained"], answer["seconds"], _dump(answer))
+    try:
+        with closing(sqlite3.connect(folder / FILE, timeout=WAIT_S)) as connection, connection:
+            connection.execute(_SCHEMA)
+            connection.execute(_INSERT, row)
+    except sqlite3.OperationalError as error:
+        return f"not in the journal {folder / FILE}: {error}"
+    return ""
+
+
+def entries(folder: Path, *, limit: int = 100) -> list[Entry]:
+    """Return the latest entries, newest first; none where nothing was asked yet."""
+    if not (folder / FILE).exists():
+        return []
+    with closing(
+        sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
+    ) as connection:
+        rows = connection.execute(
+            "SELECT id, asked, question, model, prompt, answer FROM answers ORDER BY id DESC LIMIT ?", (limit,)
+        ).fetchall()
+    return [Entry(*row, json.loads(answer)) for *row, answer in rows]
+
+
+def _dump(answer: Mapping[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
