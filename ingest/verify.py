@@ -1,0 +1,157 @@
+"""Whether a library is whole: catalogue, full-text index, vectors, page spans and files, checked against one another.
+
+It only looks. Mending is `Library.verify(repair=True)`, which rebuilds what Chroma holds from the catalogue.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest import catalog
+from ingest.catalog import snapshot, sqlite_errors
+from ingest.vectors import VectorsBroken, VectorStore
+
+BATCH = 4096
+PROBES = 32  # vectors that must find themselves
+SAME_COSINE = 0.999  # half precision in the catalogue against single precision in Chroma differs by 1e-6 at most
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was found. Ids are chunk ids; empty means nothing wrong.
+
+    `missing_files` are papers' files that are gone from where they were read: a fact for `prune`, not damage. `waiting`
+    counts papers that an unfinished rebuild has not reached.
+    """
+
+    papers: int
+    chunks: int
+    vectors: int
+    missing_vectors: tuple[str, ...] = ()
+    orphan_vectors: tuple[str, ...] = ()
+    wrong_vectors: tuple[str, ...] = ()
+    vectors_error: str = ""
+    bad_spans: tuple[str, ...] = ()
+    catalog_errors: tuple[str, ...] = ()
+    missing_files: tuple[Path, ...] = ()
+    waiting: int = 0
+    repaired: bool = False
+
+    @property
+    def clean(self) -> bool:
+        """Say whether nothing is damaged and nothing is unfinished."""
+        vectors = (self.missing_vectors, self.orphan_vectors, self.wrong_vectors, self.vectors_error)
+        return not any((*vectors, self.bad_spans, self.catalog_errors, self.waiting))
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    missing: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    error: str = ""
+
+
+def verify(connection: sqlite3.Connection, path: Path, store: VectorStore, *, generation: int) -> VerifyReport:
+    """Check everything; `connection` reads the catalogue at `path`, whose generation is given."""
+    found = _check_vectors(connection, store, generation)
+    with snapshot(connection):
+        return VerifyReport(
+            papers=catalog.count(connection, "papers"),
+            chunks=catalog.count(connection, "chunks"),
+            vectors=catalog.count(connection, "chunks WHERE vector IS NOT NULL"),
+            missing_vectors=found.missing,
+            orphan_vectors=found.orphans,
+            wrong_vectors=found.wrong,
+            vectors_error=found.error,
+            bad_spans=tuple(_bad_spans(connection)),
+            catalog_errors=tuple(_catalog_errors(connection, path)),
+            missing_files=tuple(_missing_files(connection)),
+            waiting=catalog.count(connection, "waiting"),
+        )
+
+
+def _check_vectors(connection: sqlite3.Connection, store: VectorStore, generation: int) -> _Vectors:
+    wanted = _ids_with_vector(connection)
+    try:
+        store.refresh(generation)
+        there = store.ids() if wanted or store.exists() else set()
+        wrong = _wrong_vectors(connection, store, there) if wanted else []
+    except VectorsBroken as error:
+        return _Vectors(error=str(error))
+    # A writer at work has vectors on their way in and out: it has noted them, or they are settled by now.
+    noted = {row[0] for row in connection.execute("SELECT chunk FROM pending")}
+    orphans = there - wanted - noted - _ids_with_vector(connection)
+    return _Vectors(tuple(sorted(wanted - there)), tuple(sorted(orphans)), tuple(wrong))
+
+
+def _ids_with_vector(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT id FROM chunks WHERE vector IS NOT NULL")}
+
+
+def _wrong_vectors(connection: sqlite3.Connection, store: VectorStore, there: set[str]) -> list[str]:
+    wrong: list[str] = []
+    probes = PROBES
+    for ids, _, vectors in catalog.iterate_vectors(connection, BATCH):
+        stored = store.get([each for each in ids if each in there])
+        rows = [(each, vector) for each, vector in zip(ids, vectors, strict=True) if each in stored]
+        wrong += [each for each, vector in rows if float(stored[each] @ vector) < SAME_COSINE]
+        for each, vector in rows[:probes]:  # the rows may be right and the index that searches them broken
+            nearest = store.query(vector, 1)
+            wrong += [each] if not nearest or nearest[0][1] < SAME_COSINE else []
+        probes = max(0, probes - len(rows))
+    return sorted(set(wrong))
+
+
+def _bad_spans(connection: sqlite3.Connection) -> Iterator[str]:
+    pages: dict[int, str] = {}
+    paper = None
+    sql = (
+        """SELECT id, source, page, start, "end", text FROM chunks WHERE kind <> 'material' ORDER BY source, ordinal"""
+    )
+    for identity, source, number, start, end, text in connection.execute(sql):
+        if source != paper:
+            paper = source
+            pages = dict(connection.execute("SELECT number, text FROM pages WHERE paper = ?", (source,)))
+        if pages.get(number, "")[start:end] != text or not text:
+            yield identity
+
+
+def _catalog_errors(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    for (line,) in connection.execute("PRAGMA quick_check"):
+        if line != "ok":
+            yield f"catalogue: {line}"
+    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"catalogue: a row of {table} belongs to nothing"
+    known = "SELECT id FROM papers UNION SELECT material_id FROM materials"
+    for (source,) in connection.execute(f"SELECT DISTINCT source FROM chunks WHERE source NOT IN ({known})"):  # noqa: S608
+        yield f"catalogue: chunks of {source}, which is not there"
+    yield from _index_errors(connection, path)
+
+
+def _index_errors(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    """Have SQLite compare each full-text index with itself; that counts as writing, so it takes its own connection."""
+    sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%USING fts5(%'"
+    names = [row[0] for row in connection.execute(sql)]
+    with sqlite_errors(path):
+        checking = sqlite3.connect(path, timeout=catalog.BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        for name in names:
+            try:
+                checking.execute(f"INSERT INTO {name}({name}) VALUES ('integrity-check')")  # noqa: S608 - our own table
+            except sqlite3.OperationalError as error:
+                if "readonly" not in str(error):
+                    yield f"full-text index {name}: {error}"
+            except sqlite3.DatabaseError as error:
+                yield f"full-text index {name}: {error}"
+    finally:
+        checking.close()
+
+
+def _missing_files(connection: sqlite3.Connection) -> Iterator[Path]:
+    for (name,) in connection.execute("SELECT path FROM paths ORDER BY path"):
+        if not Path(name).exists():
+            yield Path(name)
