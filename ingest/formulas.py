@@ -63,7 +63,7 @@ def normalise(text: str) -> str:
     match = _WHOLE.fullmatch(compact)
     if match is None or compact in _ROMAN_VALUES:
         return ""
-    return _canonical(_strip_outer(match["body"]), match["charge"] or match["roman"] or "")
+    return _canonical(_strip_outer(match["body"]), (match["charge"] or match["roman"] or "").strip(" ^"))
 
 
 @lru_cache(maxsize=65536)
@@ -146,7 +146,9 @@ def _closing_tag(text: str, end: int) -> int:
 
 # ---------------------------------------------------------------------------------------------------------- grammar
 
-_TWO = sorted((symbol for symbol in SYMBOLS if len(symbol) == 2), key=lambda symbol: symbol)
+# Nobody has made compounds of the heaviest elements, but Ds, Ts and Mc end many abbreviations: CNTs, SODs.
+_SUPERHEAVY = _set("Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og")
+_TWO = sorted(symbol for symbol in SYMBOLS - _SUPERHEAVY if len(symbol) == 2)
 _ONE = sorted(symbol for symbol in SYMBOLS if len(symbol) == 1)
 _EL = "(?:" + "|".join(_TWO) + "|[" + "".join(_ONE) + "]|D(?=2O)|D(?=,|2O))"
 _NUM = r"(?:\d+(?:\.\d+)?(?:/\d+)?)"
@@ -163,15 +165,14 @@ _GROUP1 = rf"(?:{_OPEN}{_ATOM}(?:[,/]?{_ATOM})*[)\]]{_REPEAT})"
 _GROUP2 = rf"(?:{_OPEN}(?:{_ATOM}|{_GROUP1})(?:[,/]?(?:{_ATOM}|{_GROUP1}))*[)\]]{_REPEAT})"
 _BODY = rf"(?:(?:{_ATOM}|{_GROUP1}|{_GROUP2})+(?:\s?·\s?(?:{_TERM}|{_NUM})?\s?(?:{_ATOM}|{_GROUP1})+)*)"
 _SUPER = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-_CHARGE = rf"(?:\s?\^?(?P<charge>\d?[+−](?![A-Za-z0-9+])|\d?-(?![A-Za-z0-9-])|[{_SUPER}]*[⁺⁻])|\((?P<roman>{_ROMAN})\))"
+_SIGNS = rf"\d?[+−](?![A-Za-z0-9+])|\d?-(?![A-Za-z0-9-])|[{_SUPER}]*[⁺⁻]| ?\^?[1-4][+−](?![A-Za-z0-9+])"
+_CHARGE = rf"(?:\^?(?P<charge>{_SIGNS})|\((?P<roman>{_ROMAN})\))"
 
 _COMPACT = re.compile(rf"(?<![A-Za-z0-9_.^])(?P<mass>[{_SUPER}]+)?(?P<body>{_BODY})(?:{_CHARGE})?(?![A-Za-z0-9α-ω])")
 _WHOLE = re.compile(rf"(?P<body>{_BODY})(?:{_CHARGE})?")
 # A PDF's text often has a space wherever the type size changes: "LiFePO 4", "Ba 0.6 Sr 0.4 TiO 3", "Li Fe P O4".
-_PIECE = rf"(?:{_BODY})"
-_SPACED = re.compile(
-    rf"(?<![A-Za-z0-9_.^])(?P<body>{_PIECE}(?: (?:{_PIECE}|{_COUNT}(?=[\s,.;:)\]/−-]|$)))+)(?![A-Za-z0-9α-ω%°])"
-)
+_LOOSE_COUNT = rf"{_COUNT}(?=[\s,;:)\]/−-]|\.(?!\d)|$)"
+_SPACED = re.compile(rf"(?<![A-Za-z0-9_.^])(?P<body>{_BODY}(?: (?:{_BODY}|{_LOOSE_COUNT}))+)(?![A-Za-z0-9α-ω%°])")
 _ATOMS = re.compile(rf"({_EL})({_COUNT})?")
 _ISOTOPE = re.compile(
     r"(?<![A-Za-z0-9.])(?P<mass>\d{1,3})(?P<symbol>"
@@ -179,7 +180,8 @@ _ISOTOPE = re.compile(
     + r"|[HBCNOFPVYI])(?=[ -](?:NMR|MAS|isotope|nucle))"
 )
 _UNIT_AFTER = re.compile(
-    r"\s?(?:%|°|wt|at\.|mol|vol|nm|µm|μm|mm|cm|m\b|mg|g\b|kg|h\b|min|s\b|K\b|eV|meV|V\b|mV|A\b|mA|GPa|MPa|Pa|Hz|layers?\b|samples?\b|cells?\b|times\b|phases?\b|and\s\d|to\s\d|or\s\d|×)"
+    r"\s?(?:[%°×]|wt|at\.|mol|vol|nm|µm|μm|mm|cm|m\b|mg|g\b|kg|h\b|min|s\b|K\b|m?eV|m?V\b|m?A\b|[GMk]?Pa|Hz"
+    r"|layers?\b|samples?\b|cells?\b|times\b|phases?\b|(?:and|to|or)\s\d)"
 )
 
 
@@ -228,13 +230,16 @@ def _isotopes(folded: str) -> Iterator[tuple[int, int, _Parsed]]:
 def _accept_compact(match: re.Match[str]) -> tuple[int, int, _Parsed] | None:
     start, end = match.start("body"), match.end("body")
     body = match["body"]
-    charge = match["charge"] or match["roman"] or ""
+    charge = (match["charge"] or match["roman"] or "").strip(" ^")
     if match["mass"]:
         return _mass_number(match)
     stripped = _strip_outer(body)
     if stripped != body and not charge:
-        start, end, body = start + 1, end - 1, stripped
+        offset = body.index(stripped)
+        start, end = start + offset, start + offset + len(stripped)
     body = _without_glued_charge(stripped, charge)
+    if glued := _OXIDATION.fullmatch(body):
+        return start, end, _Parsed(_canonical(glued[1], glued[2]), frozenset({glued[1]}))
     if charge and _ion_is_plausible(body, charge):
         end = match.end()
     else:
@@ -245,6 +250,8 @@ def _accept_compact(match: re.Match[str]) -> tuple[int, int, _Parsed] | None:
     return start, end, _Parsed(normal, _symbols(body))
 
 
+# "RuII" is Ru(II) whose numeral has lost its height, while "CuI" is more likely an iodide.
+_OXIDATION = re.compile(rf"({'|'.join(_TWO)})(II|III|IV|VI{{1,3}})")
 _GLUED_CHARGE = re.compile(r"(?<=[OFSNlr][2-9])[123]$")
 
 
@@ -306,10 +313,15 @@ def _spacing_is_plausible(pieces: list[str], text: str, end: int) -> bool:
     last = pieces[-1]
     if last[0].isdigit() and not (symbols[-1] in _NONMETALS and last.isdigit() and not _UNIT_AFTER.match(text, end)):
         return False
-    return pieces[0] not in _SENTENCE_STARTS or len(symbols) > 2 or pieces[1][0].isdigit()
+    return _first_is_no_word(pieces[0], symbols)
 
 
-_SENTENCE_STARTS = frozenset({"In", "As", "At", "I", "No", "He", "Be"})
+_WORDS = _set("At I No He Be")
+
+
+def _first_is_no_word(first: str, symbols: list[str]) -> bool:
+    # "At 2 K" is a temperature, while "In 2 O 3" and "As 2 S 3" are compounds.
+    return first not in _WORDS and (first not in {"In", "As"} or symbols[-1] in {"O", "S", "Se", "Te", "P"})
 
 
 # A count before a sign belongs to an ion ("Co Fe3+"); a wider gap before it is the charge of the whole ("SO 4 2−").
@@ -320,7 +332,7 @@ def _abbreviated(pieces: list[str]) -> bool:
     """Tell whether a piece such as CO or NH stands alone, without the count that would make it part of a formula."""
     following = [*pieces[1:], ""]
     return any(
-        re.fullmatch(r"[A-Z]{2,}", piece) and not after[:1].isdigit()
+        re.fullmatch(r"\([A-Z]+\)|[A-Z]{2,}", piece) and not after[:1].isdigit()
         for piece, after in zip(pieces, following, strict=True)
     )
 
@@ -349,9 +361,8 @@ _MOLECULES = _set("H2 N2 O2 O3 F2 Cl2 Br2 I2 S8 S6 P4 C60 C70 Se8 D2")
 # Upper-case words that are compounds all the same, and mixed-case ones that are not.
 _UPPERCASE_COMPOUNDS = _set("BN KOH KF KI KCN HF HI HCN VN WC KSCN")
 _NOT_COMPOUNDS = _set(
-    "NaN CoV HeLa HoW PoS PoC CoS2V InC CoC CoI CoSi2000 OsX VoIP CaN NoC NoS PaNi CoPy HiC IoC BaB ReS UnO LaB PrOH "
-    "I2C H1N1 P2P B2B B2C C2C F2F P2Y S2S V2V V2X O2O CO CoA NoN COD BOD COOH InS AsI AtI IIn SIn HPb PSi PUs "
-    "CS2000 CO1 H2H C2N S2C CaS9 CuPc InPO NiN"
+    "NaN GeV TaS PyC CoV HeLa HoW PoS PoC InC CoC CoI VoIP CaN NoC NoS HiC IoC ReS UnO CoA NoN CuPc "
+    "I2C P2P B2B B2C C2C F2F S2S V2V O2O H2H C2N S2C"
 )
 # (first, last) of upper-case formulas whose only number stands at the end, with the largest count: CO2, PF6, WS2, …
 _UPPERCASE_PAIRS: dict[str, tuple[str, int]] = {
@@ -363,18 +374,22 @@ _UPPERCASE_PAIRS: dict[str, tuple[str, int]] = {
     "I": ("BPC", 4),
 }
 _MAX_COUNT = 30
+_LIST = re.compile(r",|/(?=[A-Z])")  # "Mo/Mg", "Ti,Nb"
+_PLURAL = re.compile(r"[A-Z]{2,}s")
 
 
 def _is_plausible(body: str, text: str, start: int, end: int) -> bool:
     """Tell whether a string that parses as a formula is one, rather than an abbreviation, a label or a grade."""
     compact = re.sub(r"\s+", "", body)
-    if compact in _NOT_COMPOUNDS:
+    if compact in _NOT_COMPOUNDS or _PLURAL.fullmatch(compact):
         return False
     atoms = _ATOMS.findall(compact)
     symbols = [symbol for symbol, _ in atoms]
-    if len(symbols) == 1 or len(set(symbols)) == 1:
+    if not symbols:
+        return False
+    if len(set(symbols)) == 1:
         return _single_is_plausible(compact, text, start, end)
-    if "," in compact and _strip_outer(compact) != compact:
+    if _LIST.search(re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", compact)) or _is_backwards(compact, symbols):
         return False
     if not all(
         _count_is_plausible(symbol, count, organic="C" in symbols and "H" in symbols) for symbol, count in atoms
@@ -404,6 +419,14 @@ def _count_is_plausible(symbol: str, count: str, *, organic: bool) -> bool:
     return float(count) <= (_MAX_COUNT if not (organic and symbol in {"C", "H", "N", "O"}) else 200)
 
 
+def _is_backwards(compact: str, symbols: list[str]) -> bool:
+    """Tell initials (`IRa`, `CPt`) and names with a stray variable (`CoPy`) from compounds, whose metals come first."""
+    if any(char.isdigit() for char in compact):
+        return False
+    stray = re.search(r"[yzδ]", compact) is not None and "x" not in compact
+    return stray or (symbols[0] in _NONMETALS and symbols[-1] not in _NONMETALS)
+
+
 def _mixed_is_plausible(compact: str, symbols: list[str], text: str, start: int, end: int) -> bool:
     if any(char.isdigit() or char in "([·" for char in compact):
         return True
@@ -422,18 +445,19 @@ def _uppercase_is_plausible(compact: str, atoms: list[tuple[str, str]]) -> bool:
     if any(left == right for (left, _), (right, _) in pairwise(atoms)) or any(count == "1" for count in counts):
         return False
     if any(counts[:-1]) or "(" in compact:
-        return _has_anion(atoms)
+        return _has_anion(atoms) and _counts_are_small(atoms)
     return _uppercase_pair_is_plausible(atoms)
 
 
 def _has_anion(atoms: list[tuple[str, str]]) -> bool:
     symbols = {symbol for symbol, _ in atoms}
-    return (
-        bool(symbols & {"O", "F"})
-        or {"C", "H"} <= symbols
-        or {"C", "N"} <= symbols
-        or bool(symbols & {"H", "S", "N", "B"})
-    )
+    variable = any(set(count) & set("xyzδ") for _, count in atoms)
+    return ("O" in symbols) if variable else bool(symbols & {"O", "F", "H", "N"}) or atoms[-1][0] == "S"
+
+
+def _counts_are_small(atoms: list[tuple[str, str]]) -> bool:
+    organic = {"C", "H"} <= {symbol for symbol, _ in atoms}
+    return all(organic or symbol == "C" or not count.isdigit() or int(count) <= 12 for symbol, count in atoms)
 
 
 def _uppercase_pair_is_plausible(atoms: list[tuple[str, str]]) -> bool:
@@ -460,7 +484,7 @@ def _ion_is_plausible(body: str, charge: str) -> bool:
     if not size:
         return symbol in (_ANIONS if negative else _CATIONS)
     if negative:
-        return symbol in {"O", "S", "Se", "Te", "N", "P", "C"} and _small_charge(size)
+        return symbol in {"O", "S", "Se", "Te", "N", "P"} and _small_charge(size)
     return _small_charge(size) and (len(symbol) == 2 or symbol in {"V", "W", "U", "Y", "H", "K"})
 
 
@@ -482,7 +506,12 @@ def _strip_outer(body: str) -> str:
     """Take off brackets that hold the whole formula: `[PF6]`, `(LiFePO4)`."""
     while body and body[0] in "([" and body[-1] in ")]" and _closes_at(body) == len(body) - 1:
         body = body[1:-1]
-    return body
+    counted = _COUNTED_GROUP.fullmatch(body)
+    return counted[1] if counted else body
+
+
+# What is left of a complex with ligand names: "[Ru(bpy)3](PF6)2".
+_COUNTED_GROUP = re.compile(r"[(\[]([^()\[\]]+)[)\]]\d+")
 
 
 def _closes_at(body: str) -> int:

@@ -70,7 +70,7 @@ def lexical_candidates(connection: sqlite3.Connection, query: str, *, k: int, wh
     if not expression:
         return []
     condition, values = _condition(where)
-    sql = (  # noqa: S608 - values go as parameters
+    sql = (
         "SELECT c.id, -l.score FROM (SELECT rowid, rank AS score FROM lexicon WHERE lexicon MATCH ? AND rank MATCH ? "
         f"ORDER BY rank) AS l CROSS JOIN chunks AS c ON c.rowid = l.rowid WHERE {condition} LIMIT ?"
     )
