@@ -36,7 +36,7 @@ from ingest.lock import WriterLock, holder, unwritable
 from ingest.materials import Material
 from ingest.records import Chunk, Filter, Page, Paper
 from ingest.vectors import VectorsBroken, VectorStore, borrow_store, check_url, return_store
-from ingest.verify import VerifyReport, verify
+from ingest.verify import SAME_COSINE, VerifyReport, verify
 
 SCHEMA_VERSION = 1
 INFO_FILE = "library.toml"
@@ -308,12 +308,13 @@ class Library:
 
     def verify(self, *, repair: bool = False) -> VerifyReport:
         """Check catalogue, index, vectors and files against one another; with `repair`, mend the vectors first."""
+        mended: tuple[str, ...] = ()
         if repair:
             with self.writer("verify --repair") as writer:
-                writer.mend()
+                mended = writer.mend()
         with self._reading() as connection:
             report = verify(connection, self._catalog.path, self._vectors(), generation=catalog.generation(connection))
-        return replace(report, repaired=repair)
+        return replace(report, repaired=mended)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -406,15 +407,14 @@ class Writer:
         self._clear_pending()
         return paper
 
-    def prune(self, under: Sequence[Path] | None = None) -> list[Paper]:
-        """Forget paths whose file is gone, and take out papers that have none left; return those.
+    def prune(self, under: Sequence[Path] | None = None) -> list[str]:
+        """Forget paths whose file is gone, and take out papers that have none left; return the ids of those.
 
         With `under`, only paths inside these folders are looked at.
         """
         library = self._library
         missing = {path: owner for path, (owner, _) in library.paths().items() if _is_gone(path, under)}
         failures = [path for path in library.failures() if _is_gone(path, under)]
-        before = {paper.id: paper for paper in library.papers()}
         with self._changing() as connection:
             connection.executemany("DELETE FROM failures WHERE path = ?", [(str(path),) for path in failures])
             connection.executemany("DELETE FROM paths WHERE path = ?", [(str(path),) for path in missing])
@@ -422,7 +422,7 @@ class Writer:
             gone = [each for owner in lost for each in self._drop_paper(connection, owner)]
             self._settle(connection, kept=[], gone=gone)
         self._clear_pending()
-        return [before[owner] for owner in lost if owner in before]
+        return lost
 
     # Materials
 
@@ -465,17 +465,21 @@ class Writer:
             ids = [row[0] for row in connection.execute(sql)]
             return [found for part in catalog.batched(ids, catalog.VARIABLES) for found in _find(connection, part)]
 
-    def mend(self) -> None:
-        """Bring Chroma in line with the catalogue: add what is missing, delete what is too much, else rebuild all."""
+    def mend(self) -> tuple[str, ...]:
+        """Bring Chroma in line with the catalogue, without embedding; return what was done, nothing where all was well.
+
+        Missing and wrong vectors are written again and those of nothing deleted; a Chroma that fails is built anew.
+        """
         store = self._claim()
         try:
             store.open_for_writing()
-            self._reconcile(store)
+            done = self._reconcile(store)
         except VectorsBroken as error:
-            self._rebuild(store, error)
+            done = self._rebuild(store, error)
         with self._changing() as connection:
             connection.execute("DELETE FROM pending")
             catalog.bump_generation(connection)
+        return done
 
     # Inside
 
@@ -532,25 +536,32 @@ class Writer:
                 changing.execute("DELETE FROM pending")
                 catalog.bump_generation(changing)
 
-    def _reconcile(self, store: VectorStore) -> None:
+    def _reconcile(self, store: VectorStore) -> tuple[str, ...]:
         connection = self._open_connection()
         there = store.ids()
-        wanted = {row[0] for row in connection.execute("SELECT id FROM chunks WHERE vector IS NOT NULL")}
-        store.delete(sorted(there - wanted))
+        orphans = there - {row[0] for row in connection.execute("SELECT id FROM chunks WHERE vector IS NOT NULL")}
+        store.delete(sorted(orphans))
+        mended = 0
         for ids, sources, vectors in catalog.iterate_vectors(connection, BATCH):
             stored = store.get([each for each in ids if each in there])
-            wrong = [n for n, each in enumerate(ids) if each not in stored or float(stored[each] @ vectors[n]) < 0.999]
+            wrong = [n for n, each in enumerate(ids) if not _same(stored.get(each), vectors[n])]
             store.upsert([ids[n] for n in wrong], vectors[wrong], [sources[n] for n in wrong])
+            mended += len(wrong)
+        counts = ((mended, "vectors written again from the catalogue"), (len(orphans), "vectors of nothing deleted"))
+        return tuple(f"{number} {what}" for number, what in counts if number)
 
-    def _rebuild(self, store: VectorStore, why: VectorsBroken) -> None:
+    def _rebuild(self, store: VectorStore, why: VectorsBroken) -> tuple[str, ...]:
         logger.warning("%s; rebuilding the vectors from the catalogue", why)
         connection = self._open_connection()
+        written = 0
         try:
             store.clear()
             for ids, sources, vectors in catalog.iterate_vectors(connection, BATCH):
                 store.upsert(ids, vectors, sources)
+                written += len(ids)
         except OSError as error:
             raise unwritable(self._library.info.path, error) from error
+        return (f"Chroma built anew with {written} vectors from the catalogue ({why})",)
 
     def _drop_all_chunks(self, info: LibraryInfo) -> None:
         with self._changing() as connection:
@@ -743,6 +754,10 @@ def _refuse_schema(info: LibraryInfo, found: int) -> None:
 
 def _called(embedder: EmbedderInfo) -> str:
     return f"{embedder.name!r} (revision {embedder.revision}, {embedder.dimension} dimensions)"
+
+
+def _same(stored: Vector | None, wanted: Vector) -> bool:
+    return stored is not None and stored.shape == wanted.shape and float(stored @ wanted) >= SAME_COSINE
 
 
 def _find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Material]:

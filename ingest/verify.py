@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ingest import catalog
 from ingest.catalog import snapshot, sqlite_errors
@@ -38,13 +39,33 @@ class VerifyReport:
     catalog_errors: tuple[str, ...] = ()
     missing_files: tuple[Path, ...] = ()
     waiting: int = 0
-    repaired: bool = False
+    repaired: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Say whether nothing is damaged and nothing is unfinished."""
-        vectors = (self.missing_vectors, self.orphan_vectors, self.wrong_vectors, self.vectors_error)
-        return not any((*vectors, self.bad_spans, self.catalog_errors, self.waiting))
+        return not self.problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong, one sentence each, with what mends it."""
+        counted = (
+            (self.missing_vectors, "passages without their vector in Chroma; mend: matlit verify --repair"),
+            (self.orphan_vectors, "vectors in Chroma that belong to nothing; mend: matlit verify --repair"),
+            (self.wrong_vectors, "vectors that Chroma does not find or holds wrongly; mend: matlit verify --repair"),
+            (self.bad_spans, "passages that do not stand on their page; mend: matlit ingest --rebuild PATHS"),
+        )
+        found = [f"{len(ids)} {text}" for ids, text in counted if ids]
+        if self.vectors_error:
+            found.append(f"{self.vectors_error}; mend: matlit verify --repair")
+        if self.waiting:
+            found.append(f"{self.waiting} papers wait for an unfinished rebuild; go on with: matlit ingest PATHS")
+        return (*found, *self.catalog_errors)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        fields = asdict(self) | {"missing_files": [str(path) for path in self.missing_files]}
+        return {"clean": self.clean, "problems": list(self.problems), **fields}
 
 
 @dataclass(frozen=True, slots=True)
