@@ -1,0 +1,161 @@
+"""What stands on every page and belongs to none: running heads and feet, page numbers, line numbers of drafts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from ingest.readers.glyphs import Fragment
+from ingest.readers.layout import Line
+
+MARGIN = 0.14  # share of the page's height, at each end, where running heads and feet stand
+EDGE_ROWS = 4  # and at most so many rows from the outermost one
+SAME_PLACE = 3.0  # points
+MIN_LINE_NUMBERS = 5
+
+_DIGITS = re.compile(r"\d+")
+_PAGE_NUMBER = re.compile(
+    r"^[\W_]*(?:(?:page|seite|p\.|s\.?)\s*)?[sS]?(?P<number>\d{1,5}|[ivxlc]{1,7})(?:\s*(?:of|/|von)\s*\d{1,5})?[\W_]*$",
+    re.I,
+)
+
+
+def without_line_numbers(pages: Sequence[Sequence[Fragment]]) -> list[tuple[Fragment, ...]]:
+    """Return the pages' fragments without the line numbers of a draft.
+
+    Line numbers are a column of numbers beside the text that count up by a constant step (1 or 5) down the page and that
+    nothing but numbers stands in. One page alone may be a table; so at least half of the pages must have such a column.
+    """
+    found = [_line_numbers(fragments) for fragments in pages]
+    filled = sum(1 for fragments in pages if len(fragments) > 3 * MIN_LINE_NUMBERS)
+    if 2 * sum(1 for numbers in found if numbers) < max(filled, 1):
+        return [tuple(fragments) for fragments in pages]
+    return [
+        tuple(fragment for number, fragment in enumerate(fragments) if number not in numbers)
+        for fragments, numbers in zip(pages, found, strict=True)
+    ]
+
+
+def _line_numbers(fragments: Sequence[Fragment]) -> frozenset[int]:
+    numeric = [
+        number
+        for number, fragment in enumerate(fragments)
+        if fragment.text.isascii() and fragment.text.isdigit() and len(fragment.text) <= 5
+    ]
+    if len(numeric) < MIN_LINE_NUMBERS:
+        return frozenset()
+    by_edge: dict[int, list[int]] = defaultdict(list)
+    for number in numeric:
+        by_edge[round(fragments[number].x1 / 2)].append(number)
+    others = [fragment for number, fragment in enumerate(fragments) if number not in set(numeric)]
+    for members in sorted(by_edge.values(), key=len, reverse=True):
+        if len(members) < MIN_LINE_NUMBERS:
+            break
+        if _counts_up([int(fragments[number].text) for number in _by_height(fragments, members)]) and _beside(
+            [fragments[number] for number in members], others
+        ):
+            return frozenset(members)
+    return frozenset()
+
+
+def _by_height(fragments: Sequence[Fragment], members: Sequence[int]) -> list[int]:
+    return sorted(members, key=lambda number: fragments[number].base)
+
+
+def _counts_up(values: Sequence[int]) -> bool:
+    steps = Counter(right - left for left, right in zip(values, values[1:], strict=False))
+    step, count = steps.most_common(1)[0]
+    return step in (1, 2, 5) and count >= 0.8 * (len(values) - 1)
+
+
+def _beside(numbers: Sequence[Fragment], others: Sequence[Fragment]) -> bool:
+    """Whether other text leaves the numbers' strip free and begins (or ends) next to it."""
+    left, right = min(one.x0 for one in numbers), max(one.x1 for one in numbers)
+    inside = sum(one.x0 < right and one.x1 > left for one in others)
+    before = sum(one.x1 <= left for one in others)
+    return inside <= 0.02 * len(others) and (before <= 0.05 * len(others) or before >= 0.95 * len(others))
+
+
+def furniture(pages: Sequence[Sequence[Line]], heights: Sequence[float]) -> list[frozenset[int]]:
+    """Return, for every page, the positions of the lines that are running heads, feet or page numbers.
+
+    A line is one if it stands in the top or bottom margin and, with its digits left out, comes back at the same height on
+    other pages; a lone number if it grows with the page number.
+    """
+    edges = [_edge_lines(lines, height) for lines, height in zip(pages, heights, strict=True)]
+    repeated = _repeated(pages, edges)
+    numbers = _page_numbers(pages, edges)
+    return [repeated[page] | numbers[page] for page in range(len(pages))]
+
+
+def _edge_lines(lines: Sequence[Line], height: float) -> list[int]:
+    """Return the lines in the margins, a few rows from each end at most."""
+    order = sorted(range(len(lines)), key=lambda number: lines[number].base)
+    top = _outer_rows(lines, order)
+    bottom = _outer_rows(lines, order[::-1])
+    return [
+        number
+        for number in sorted({*top, *bottom})
+        if lines[number].base < MARGIN * height or lines[number].base > (1 - MARGIN) * height
+    ]
+
+
+def _outer_rows(lines: Sequence[Line], order: Sequence[int]) -> list[int]:
+    found: list[int] = []
+    rows = 0
+    last: float | None = None
+    for number in order:
+        if last is None or abs(lines[number].base - last) > 2.0:
+            rows += 1
+            last = lines[number].base
+        if rows > EDGE_ROWS:
+            break
+        found.append(number)
+    return found
+
+
+def _repeated(pages: Sequence[Sequence[Line]], edges: Sequence[Sequence[int]]) -> list[frozenset[int]]:
+    places: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for page, numbers in enumerate(edges):
+        for number in numbers:
+            line = pages[page][number]
+            places[_DIGITS.sub("#", line.text).strip().lower()].append((page, number, line.base))
+    needed = 2 if len(pages) <= 6 else 3
+    found: list[set[int]] = [set() for _ in pages]
+    for seen in places.values():
+        for page, number, base in seen:
+            here = {other for other, _, height in seen if abs(height - base) <= SAME_PLACE}
+            if len(here) >= needed or (len(seen) >= 2 * needed and len({other for other, _, _ in seen}) >= 2 * needed):
+                found[page].add(number)
+    return [frozenset(numbers) for numbers in found]
+
+
+def _page_numbers(pages: Sequence[Sequence[Line]], edges: Sequence[Sequence[int]]) -> list[frozenset[int]]:
+    candidates = [
+        (page, number, value)
+        for page, numbers in enumerate(edges)
+        for number in numbers
+        if (value := _page_number(pages[page][number].text)) is not None
+    ]
+    offsets = Counter(offset for _, offset in {(page, value - page) for page, _, value in candidates})
+    found: list[set[int]] = [set() for _ in pages]
+    for page, number, value in candidates:
+        if offsets[value - page] >= 2 or (len(pages) <= 2 and value <= len(pages)):
+            found[page].add(number)
+    return [frozenset(numbers) for numbers in found]
+
+
+def _page_number(text: str) -> int | None:
+    if len(text) > 24 or not (match := _PAGE_NUMBER.match(text)):
+        return None
+    found = match["number"].lower()
+    return int(found) if found.isdigit() else _roman(found)
+
+
+def _roman(text: str) -> int:
+    values = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+    total = 0
+    for here, after in zip(text, [*text[1:], ""], strict=True):
+        total += -values[here] if values.get(after, 0) > values[here] else values[here]
+    return total

@@ -1,0 +1,311 @@
+"""Lines, columns and reading order of one page, from where its fragments stand.
+
+The order is found in two steps: a gutter (a strip that few lines cross, with running text on both sides) splits the page
+into columns; lines that cross it split the page into bands. Bands are read downwards, columns inside a band from left to
+right, and a column may have columns of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ingest.readers.glyphs import Fragment
+
+# Shares of the font size.
+LINE_GAP = 1.3  # wider gaps between neighbours on a baseline separate cells or columns
+MERGE_GAP = 0.7  # the same where the file draws them apart
+SAME_BASE = 0.3
+TOUCHING = 0.14
+MIN_TEXT_CHARACTERS = 12  # a line with fewer says nothing about columns
+MIN_COLUMN_LINES = 3
+MAX_COLUMN_DEPTH = 3
+SIDE_NOTE_REACH = 3.0  # of the size: crossing lines farther apart may have columns between them
+
+
+@dataclass(frozen=True)
+class Line:
+    """Fragments on one baseline, from left to right, without a gap wide enough to be a gutter or a cell border."""
+
+    fragments: tuple[Fragment, ...]
+
+    @cached_property
+    def x0(self) -> float:
+        """Return the left edge."""
+        return min(fragment.x0 for fragment in self.fragments)
+
+    @cached_property
+    def x1(self) -> float:
+        """Return the right edge."""
+        return max(fragment.x1 for fragment in self.fragments)
+
+    @cached_property
+    def main(self) -> Fragment:
+        """Return the fragment that sets the line's size and baseline: of the size with the most characters."""
+        if len(self.fragments) == 1:
+            return self.fragments[0]
+        weights: Counter[float] = Counter()
+        for fragment in self.fragments:
+            weights[round(fragment.size, 1)] += len(fragment.text)
+        size = max(weights, key=lambda key: (weights[key], key))
+        return max(
+            (fragment for fragment in self.fragments if round(fragment.size, 1) == size), key=lambda one: len(one.text)
+        )
+
+    @property
+    def size(self) -> float:
+        """Return the font size of most of the line."""
+        return self.main.size
+
+    @property
+    def base(self) -> float:
+        """Return the baseline, downwards from the top of the page."""
+        return self.main.base
+
+    @cached_property
+    def top(self) -> float:
+        """Return the top of the main text, whatever stands above it."""
+        return self.main.top
+
+    @cached_property
+    def bottom(self) -> float:
+        """Return the bottom of the main text."""
+        return self.main.bottom
+
+    @cached_property
+    def characters(self) -> int:
+        """Return the number of characters, without spaces."""
+        return sum(len(fragment.text) for fragment in self.fragments)
+
+    @cached_property
+    def bold(self) -> bool:
+        """Whether most of the line is bold."""
+        return 2 * sum(len(fragment.text) for fragment in self.fragments if fragment.bold) > self.characters
+
+    @cached_property
+    def font(self) -> str:
+        """Return the font of most of the line."""
+        return self.main.font
+
+    @cached_property
+    def text(self) -> str:
+        """Return the line as a reader would copy it, without rules for superscripts: for looking at, not for keeping."""
+        parts = [self.fragments[0].text]
+        for left, right in zip(self.fragments, self.fragments[1:], strict=False):
+            parts.append(right.text if touches(left, right) else " " + right.text)
+        return "".join(parts)
+
+    @property
+    def width(self) -> float:
+        """Return the width in points."""
+        return self.x1 - self.x0
+
+
+def touches(left: Fragment, right: Fragment) -> bool:
+    """Whether two neighbours on a line belong to one word."""
+    gap = right.x0 - left.x1
+    size = max(left.size, right.size)
+    if abs(left.size - right.size) > 0.05 * size or abs(left.base - right.base) > 0.05 * size:
+        return gap < TOUCHING * size and not (right.spaced and gap > 0.10 * size)
+    return gap < TOUCHING * size and not right.spaced
+
+
+def find_lines(fragments: Sequence[Fragment]) -> list[Line]:
+    """Join fragments into lines: first neighbours in the file, then what the file draws apart but the page shows together."""
+    runs: list[list[Fragment]] = []
+    for fragment in fragments:
+        if runs and _continues(runs[-1], fragment):
+            runs[-1].append(fragment)
+        else:
+            runs.append([fragment])
+    return [Line(tuple(sorted(run, key=lambda one: one.x0))) for run in _merged(runs)]
+
+
+def _continues(run: list[Fragment], fragment: Fragment) -> bool:
+    last = run[-1]
+    size = max(last.size, fragment.size)
+    gap = fragment.x0 - last.x1
+    if not -0.8 * size < gap < LINE_GAP * size:
+        return False
+    return _same_line(last, fragment) or (len(run) > 1 and _same_line(run[-2], fragment))
+
+
+def _same_line(left: Fragment, right: Fragment) -> bool:
+    large, small = (left, right) if left.size >= right.size else (right, left)
+    if abs(left.base - right.base) <= SAME_BASE * large.size:
+        return True
+    # Raised and lowered text: smaller, and still within reach of the line.
+    return small.size < 0.85 * large.size and -0.35 * large.size <= large.base - small.base <= 0.75 * large.size
+
+
+def _merged(runs: list[list[Fragment]]) -> list[list[Fragment]]:
+    """Join runs that stand side by side on a baseline although other text was drawn between them."""
+    order = sorted(range(len(runs)), key=lambda number: (runs[number][0].base, runs[number][0].x0))
+    boxes = [(min(one.x0 for one in run), max(one.x1 for one in run)) for run in runs]
+    owner = list(range(len(runs)))
+
+    def find(number: int) -> int:
+        while owner[number] != number:
+            number = owner[number]
+        return number
+
+    for position, number in enumerate(order):
+        run = runs[number]
+        for other in order[position + 1 :]:
+            if runs[other][0].base - run[0].base > 1.0 * max(run[0].size, runs[other][0].size):
+                break
+            left, right = (number, other) if boxes[number][0] <= boxes[other][0] else (other, number)
+            gap = boxes[right][0] - boxes[left][1]
+            size = max(runs[left][-1].size, runs[right][0].size)
+            if -0.5 * size < gap < MERGE_GAP * size and _same_line(runs[left][-1], runs[right][0]):
+                first, second = sorted((find(left), find(right)))
+                owner[second] = first
+    groups: dict[int, list[Fragment]] = {}
+    for number, run in enumerate(runs):
+        groups.setdefault(find(number), []).extend(run)
+    return list(groups.values())
+
+
+# ---- columns
+
+
+def reading_order(lines: Sequence[Line], *, gutter_hint: float | None = None) -> list[list[Line]]:
+    """Return the lines in reading order, cut into column pieces: runs of lines that stand below one another."""
+    return [piece for piece in _ordered(list(lines), 0, gutter_hint) if piece]
+
+
+def find_gutter(lines: Sequence[Line]) -> float | None:
+    """Return the middle of the strip that separates two columns of running text, or None.
+
+    Of all places between 15 and 85 % of the width, the one with the most pairs of text lines side by side within bands that
+    no line crosses, where at least three lines stand on each side.
+    """
+    texts = [line for line in lines if line.characters >= MIN_TEXT_CHARACTERS]
+    if len(texts) < 2 * MIN_COLUMN_LINES:
+        return None
+    left, right = min(line.x0 for line in texts), max(line.x1 for line in texts)
+    starts = np.array([line.x0 for line in texts])
+    ends = np.array([line.x1 for line in texts])
+    best, best_score = None, 0.0
+    for x in _candidates(starts, left, right):
+        score = _gutter_score(texts, starts, ends, x, right - left)
+        if score > best_score:
+            best, best_score = x, score
+    return best
+
+
+def _candidates(starts: np.ndarray, left: float, right: float) -> list[float]:
+    """Return places just before where several lines start."""
+    width = right - left
+    inner = starts[(starts > left + 0.15 * width) & (starts < left + 0.85 * width)]
+    counts = Counter(np.round(inner).astype(int).tolist())
+    return sorted(x - 2.0 for x, count in counts.items() if count + counts.get(x + 1, 0) >= MIN_COLUMN_LINES)
+
+
+def _gutter_score(texts: list[Line], starts: np.ndarray, ends: np.ndarray, x: float, width: float) -> float:
+    is_left, is_right = ends <= x + 1.0, starts >= x - 0.5
+    if is_left.sum() < MIN_COLUMN_LINES or is_right.sum() < MIN_COLUMN_LINES:
+        return 0.0
+    bases = np.array([line.base for line in texts])
+    crossing = np.sort(bases[~(is_left | is_right)])
+    left_bands = np.searchsorted(crossing, bases[is_left])
+    right_bands = np.searchsorted(crossing, bases[is_right])
+    lefts, rights = (
+        np.bincount(left_bands, minlength=len(crossing) + 1),
+        np.bincount(right_bands, minlength=len(crossing) + 1),
+    )
+    pairs = np.minimum(lefts, rights)
+    good = pairs >= MIN_COLUMN_LINES
+    if not good.any():
+        return 0.0
+    in_left, in_right = good[left_bands], good[right_bands]
+    # Running text fills its column; the cells of a table do not.
+    fill_left = np.median((ends - starts)[is_left][in_left]) / max(x - starts.min(), 1.0)
+    fill_right = np.median((ends - starts)[is_right][in_right]) / max(ends.max() - x, 1.0)
+    if min(fill_left, fill_right) < 0.5:
+        return 0.0
+    return float(pairs[good].sum())
+
+
+def _ordered(lines: list[Line], depth: int, hint: float | None) -> list[list[Line]]:
+    gutter = find_gutter(lines) if depth < MAX_COLUMN_DEPTH else None
+    if gutter is None and depth == 0 and hint is not None and _fits(lines, hint):
+        gutter = hint
+    if gutter is None:
+        return [_downwards(lines)]
+    pieces: list[list[Line]] = []
+    for band, crosses in _bands(lines, gutter):
+        if crosses:
+            pieces.append(_downwards(band))
+            continue
+        left = [line for line in band if (line.x0 + line.x1) / 2 < gutter]
+        right = [line for line in band if (line.x0 + line.x1) / 2 >= gutter]
+        for side in (left, right):
+            pieces.extend(_ordered(side, depth + 1, None))
+    return pieces
+
+
+def _fits(lines: list[Line], gutter: float) -> bool:
+    """Whether the gutter of the other pages leaves most of this page's text whole."""
+    texts = [line for line in lines if line.characters >= MIN_TEXT_CHARACTERS]
+    crossing = sum(line.x0 < gutter - 2 and line.x1 > gutter + 2 for line in texts)
+    return len(texts) >= MIN_COLUMN_LINES and crossing <= 0.4 * len(texts)
+
+
+def _bands(lines: list[Line], gutter: float) -> Iterable[tuple[list[Line], bool]]:
+    """Yield the page's bands from top to bottom: lines that cross the gutter, and what stands between them.
+
+    A side note next to lines that cross (a copyright box beside the abstract) does not part them: it comes after them.
+    """
+    band: list[Line] = []
+    beside: list[Line] = []
+    crosses = False
+    rows = _downwards(lines)
+    across = [line.x0 < gutter - 3 and line.x1 > gutter + 3 for line in rows]
+    side = _side_notes(rows, across)
+    for number, line in enumerate(rows):
+        if number in side:
+            beside.append(line)
+            continue
+        if band and across[number] != crosses:
+            yield band, crosses
+            if beside:
+                yield beside, True
+                beside = []
+            band = []
+        band.append(line)
+        crosses = across[number]
+    if band:
+        yield band, crosses
+    if beside:
+        yield beside, True
+
+
+def _side_notes(rows: Sequence[Line], across: Sequence[bool]) -> frozenset[int]:
+    """Return the lines that stand at the height of a run of crossing lines, and wholly to one side of it."""
+    crossing = [number for number, crosses in enumerate(across) if crosses]
+    found: set[int] = set()
+    for upper, lower in zip(crossing, crossing[1:], strict=False):
+        first, second = rows[upper], rows[lower]
+        between = range(upper + 1, lower)
+        if not between or second.base - first.base > SIDE_NOTE_REACH * max(first.size, second.size):
+            continue
+        left, right = max(first.x0, second.x0), min(first.x1, second.x1)
+        if all(rows[number].x0 > right or rows[number].x1 < left for number in between):
+            found.update(between)
+    return frozenset(found)
+
+
+def _downwards(lines: Iterable[Line]) -> list[Line]:
+    """Sort lines from top to bottom, those on one baseline from left to right."""
+    rows: list[list[Line]] = []
+    for line in sorted(lines, key=lambda one: (one.base, one.x0)):
+        if rows and line.base - rows[-1][0].base <= SAME_BASE * min(line.size, rows[-1][0].size):
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda one: one.x0)]

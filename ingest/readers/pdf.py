@@ -1,0 +1,494 @@
+"""PDF: pdfium gives characters and their places, pypdf the outline, the metadata and a second try at broken files.
+
+This file opens, puts the pages together, and says why a file cannot be read.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ingest.errors import ReadError
+from ingest.readers import ocr
+from ingest.readers.furniture import furniture, without_line_numbers
+from ingest.readers.glyphs import Fragment, Frame, Glyphs, read_glyphs
+from ingest.readers.layout import Line, find_gutter, find_lines, reading_order
+from ingest.readers.paragraphs import Draft, paragraphs, rejoin
+from ingest.readers.prose import Text, append_lines, vocabulary, words_of
+from ingest.readers.sections import classify
+from ingest.records import BOX_SCALE, Block, Document, Metadata, Page
+
+if TYPE_CHECKING:
+    import pypdf
+    import pypdfium2
+
+    from ingest.readers import ReadOptions
+
+GARBAGE_SHARE = 0.35  # of a page's characters without a Unicode meaning: such a text layer is worth nothing
+SCAN_CHARACTERS = 60  # a page with fewer, filled by an image, is a scan with a stamp on it
+SCAN_COVER = 0.5  # share of the page that the image fills
+OCR_SIZE = 10.0  # points; given to every recognised line, since sizes measured on images are noise
+HEAD_BYTES = 1024
+
+_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_JUNK_TITLE = re.compile(
+    r"^(?:untitled|microsoft word|slide 1|document\d*|title|doi:|\S+\.(?:docx?|tex|dvi|pdf|indd|qxd|eps|rtf))", re.I
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What the file says about itself."""
+
+    metadata: Metadata = Metadata()
+    outline: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """One page before layout: glyphs of the text layer, or lines that OCR saw."""
+
+    glyphs: Glyphs
+    recognised: tuple[ocr.OcrLine, ...] | None = None
+    lacks: str = ""  # why it has no text: "image", "garbage", "damaged"
+
+
+def read_pdf(path: Path, *, options: ReadOptions) -> Document:
+    """Read one PDF: clean text in reading order, blocks with their kind and section, and a place for every word.
+
+    Raises `ReadError` with cause `empty`, `webpage`, `malformed`, `truncated`, `encrypted`, `too_large`, `scanned` (images
+    only, and no OCR) or `no_text` (blank, or fonts without a Unicode map).
+    """
+    data = _checked(path)
+    with _quiet():
+        pdf = _opened(data, path, options.password)
+        try:
+            count = len(pdf)
+            if count > options.max_pages:
+                raise ReadError(
+                    f"{path.name!r} has {count} pages, more than the limit of {options.max_pages}",
+                    cause="too_large",
+                    hint="Raise max_pages in the table [reading] of the settings file",
+                )
+            about = _about(data, options.password)
+            raws = [_raw_page(pdf, number, options) for number in range(count)]
+        finally:
+            pdf.close()
+    _refuse_without_text(raws, path, options)
+    return Document(
+        pages=_pages(raws, about),
+        metadata=about.metadata,
+        format="pdf",
+        warnings=_warnings(raws),
+    )
+
+
+# ---- opening
+
+
+def _checked(path: Path) -> bytes:
+    """Return the file's bytes if they can be a PDF."""
+    data = path.read_bytes()
+    if not data.strip(b"\0\r\n\t "):
+        raise ReadError(
+            f"{path.name!r} is empty ({len(data)} bytes)", cause="empty", hint="Fetch or copy the file again"
+        )
+    head = data[:HEAD_BYTES]
+    if b"%PDF-" not in head:
+        if re.match(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head)", head, re.I | re.S):
+            raise ReadError(
+                f"{path.name!r} is a web page that was saved under the name of a PDF",
+                cause="webpage",
+                hint="Download the PDF itself, or rename the file to .html to read the page",
+            )
+        raise ReadError(
+            f"{path.name!r} is not a PDF (it begins with {head[:12]!r})", cause="malformed", hint="Fetch the file again"
+        )
+    return data
+
+
+def _opened(data: bytes, path: Path, password: str | None) -> pypdfium2.PdfDocument:
+    """Open with pdfium; what it refuses is written anew by pypdf and tried once more."""
+    import pypdfium2
+
+    try:
+        return _non_empty(pypdfium2.PdfDocument(data, password=password), path)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == _PASSWORD_ERROR:
+            raise _encrypted(path, password) from None
+    repaired = _rewritten(data, password)
+    if repaired is None:
+        raise _broken(data, path)
+    try:
+        return _non_empty(pypdfium2.PdfDocument(repaired), path)
+    except pypdfium2.PdfiumError:
+        raise _broken(data, path) from None
+
+
+def _non_empty(pdf: pypdfium2.PdfDocument, path: Path) -> pypdfium2.PdfDocument:
+    if len(pdf) == 0:
+        pdf.close()
+        raise ReadError(f"{path.name!r} has no pages", cause="empty", hint="Fetch or copy the file again")
+    return pdf
+
+
+def _encrypted(path: Path, password: str | None) -> ReadError:
+    if password is None:
+        message = f"{path.name!r} is encrypted and needs a password"
+    else:
+        message = f"{path.name!r} is encrypted and the password given does not open it"
+    return ReadError(message, cause="encrypted", hint=f"matlit ingest {path} --password PASSWORD")
+
+
+def _broken(data: bytes, path: Path) -> ReadError:
+    if b"%%EOF" not in data[-2048:] and b"startxref" not in data[-2048:]:
+        return ReadError(
+            f"{path.name!r} is cut off: its end is missing after {len(data)} bytes",
+            cause="truncated",
+            hint="Fetch it again",
+        )
+    return ReadError(
+        f"{path.name!r} is damaged: it begins like a PDF but holds no readable pages",
+        cause="malformed",
+        hint="Fetch it again, or repair it with another program (qpdf, mutool clean)",
+    )
+
+
+def _rewritten(data: bytes, password: str | None) -> bytes | None:
+    """Return the file as pypdf reads and writes it, or None where pypdf fails too."""
+    import pypdf
+
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data), password=password)
+        writer = pypdf.PdfWriter()
+        for page in reader.pages:
+            writer.add_page(page)
+        target = io.BytesIO()
+        writer.write(target)
+    except _pypdf_failures():
+        return None
+    return target.getvalue()
+
+
+def _pypdf_failures() -> tuple[type[Exception], ...]:
+    """Return what pypdf is known to raise on broken files: its own errors, and plain ones from objects of the wrong type."""
+    from pypdf.errors import PyPdfError
+
+    return (
+        PyPdfError,
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        zlib.error,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pypdf from logging a line per oddity of a file: what matters ends up in the document's warnings."""
+    logger = logging.getLogger("pypdf")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+# ---- what the file says about itself
+
+
+def _about(data: bytes, password: str | None) -> _About:
+    """Return metadata and outline titles; empty where pypdf cannot read them, which costs no text."""
+    import pypdf
+
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data), password=password)
+        metadata = _metadata(reader)
+    except _pypdf_failures():
+        return _About()
+    try:
+        return _About(metadata, tuple(_outline_titles(reader.outline)))
+    except _pypdf_failures():
+        return _About(metadata)
+
+
+def _outline_titles(outline: Iterable[Any]) -> Iterator[str]:
+    for entry in outline:
+        if isinstance(entry, list):
+            yield from _outline_titles(entry)
+        elif getattr(entry, "title", None):
+            yield str(entry.title)
+
+
+def _metadata(reader: pypdf.PdfReader) -> Metadata:
+    info = reader.metadata
+    xmp = _xmp(reader)
+    title = _said(_xmp_value(xmp, "dc:title") or (info.title if info else None))
+    author = (info.author if info else None) or ""
+    year = re.search(r"(?:19|20)\d\d", _xmp_value(xmp, "prism:(?:publicationDate|coverDate|coverDisplayDate)"))
+    doi = re.search(r"10\.\d{4,9}/[^\s<\"]+", _xmp_value(xmp, "(?:prism|crossmark|pdfx):(?:doi|DOI|WPS-ARTICLEDOI)"))
+    return Metadata(
+        title="" if _JUNK_TITLE.match(title) else title,
+        authors=tuple(name for part in re.split(r"[;]|,\s(?=\S+\s\S)| and ", str(author)) if (name := _said(part))),
+        year=int(year[0]) if year else None,
+        doi=doi[0] if doi else "",
+        journal=_said(_xmp_value(xmp, "prism:publicationName")),
+    )
+
+
+def _xmp(reader: pypdf.PdfReader) -> str:
+    stream = reader.root_object.get("/Metadata")
+    found = stream.get_object() if stream is not None else None
+    data = found.get_data() if found is not None and hasattr(found, "get_data") else b""
+    return bytes(data).decode("utf-8", "replace")
+
+
+def _xmp_value(xmp: str, name: str) -> str:
+    """Return the text of an XMP property, whatever container it stands in, or of an attribute of that name."""
+    import html
+
+    if element := re.search(rf"<({name})\b[^>]*>(.*?)</\1>", xmp, re.S):
+        return html.unescape(re.sub(r"<[^>]+>", " ", element[2])).strip()
+    attribute = re.search(rf"\b{name}=\"([^\"]*)\"", xmp)
+    return html.unescape(attribute[1]) if attribute else ""
+
+
+def _said(value: object) -> str:
+    """Return a metadata value as clean text; "" for None and for strings of control or replacement characters."""
+    text = re.sub(r"\s+", " ", str(value or "").replace("\0", "")).strip()
+    return "" if "\ufffd" in text else text
+
+
+# ---- pages
+
+
+def _raw_page(pdf: pypdfium2.PdfDocument, number: int, options: ReadOptions) -> _Raw:
+    import pypdfium2
+
+    try:
+        page = pdf[number]
+    except pypdfium2.PdfiumError:
+        return _Raw(Glyphs((), Frame(0.0, 0.0, 0.0, 0.0, 0)), lacks="damaged")
+    try:
+        glyphs = read_glyphs(page)
+        lacks = _lacks_text(page, glyphs)
+        if options.ocr == "always" or (lacks and options.ocr == "auto"):
+            recognised = _recognised(page, options)
+            if recognised is not None and (recognised or not lacks):
+                return _Raw(glyphs, recognised)
+        return _Raw(glyphs, lacks=lacks)
+    finally:
+        page.close()
+
+
+def _lacks_text(page: pypdfium2.PdfPage, glyphs: Glyphs) -> str:
+    """Return why a page has no usable text layer: "garbage", "image", or "" if it has one or is simply blank."""
+    if glyphs.unreadable > GARBAGE_SHARE * max(glyphs.characters, 1):
+        return "garbage"
+    if glyphs.characters >= SCAN_CHARACTERS:
+        return ""
+    return "image" if _image_cover(page) > SCAN_COVER else ""
+
+
+def _image_cover(page: pypdfium2.PdfPage) -> float:
+    """Return the share of the page that its images fill, overlaps counted twice."""
+    import pypdfium2.raw as raw
+
+    width, height = page.get_size()
+    area = 0.0
+    for found in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
+        left, bottom, right, top = found.get_bounds()
+        area += max(right - left, 0.0) * max(top - bottom, 0.0)
+    return area / max(width * height, 1.0)
+
+
+def _recognised(page: pypdfium2.PdfPage, options: ReadOptions) -> tuple[ocr.OcrLine, ...] | None:
+    """Return what OCR sees on the page, or None where it is not installed."""
+    if not ocr.available():
+        return None
+    languages = ocr.choose_languages(options.ocr_languages)
+    image = page.render(scale=ocr.DEFAULT_DPI / ocr.POINTS_PER_INCH).to_pil()
+    return ocr.recognise(image, languages=languages.used)
+
+
+def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions) -> None:
+    if any((raw.glyphs.characters and not raw.lacks) or raw.recognised for raw in raws):
+        return
+    why = {raw.lacks for raw in raws}
+    seen = any(raw.recognised is not None for raw in raws)
+    hint = "OCR is switched off (ocr = never); allow it with ocr = auto" if options.ocr == "never" else ocr.why_not()
+    if seen:
+        raise ReadError(f"{path.name!r}: OCR found no text on its {len(raws)} pages", cause="no_text")
+    if "garbage" in why:
+        raise ReadError(
+            f"{path.name!r} has a text layer without meaning: its fonts have no Unicode map", cause="no_text", hint=hint
+        )
+    if "image" in why:
+        raise ReadError(
+            f"{path.name!r} is scanned: {len(raws)} pages of images without text", cause="scanned", hint=hint
+        )
+    if "damaged" in why:
+        raise ReadError(f"{path.name!r} is damaged: none of its {len(raws)} pages opens", cause="malformed")
+    raise ReadError(f"{path.name!r} holds no text on its {len(raws)} pages", cause="no_text")
+
+
+def _warnings(raws: Sequence[_Raw]) -> tuple[str, ...]:
+    reasons = {
+        "image": "without a text layer (scanned images)",
+        "garbage": "with a text layer without meaning (fonts without a Unicode map)",
+        "damaged": "damaged",
+    }
+    found = []
+    for lacks, reason in reasons.items():
+        numbers = [number for number, raw in enumerate(raws, 1) if raw.lacks == lacks]
+        if numbers:
+            found.append(f"pages {_ranges(numbers)} {reason}")
+    return tuple(found)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write 1, 2, 3, 7 as "1-3, 7"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
+    """Lay out all pages together: running heads, columns and font sizes show only in comparison."""
+    usable = [raw.glyphs.fragments if not raw.lacks and raw.recognised is None else () for raw in raws]
+    lines = [find_lines(fragments) for fragments in without_line_numbers(usable)]
+    heights = [raw.glyphs.frame.reading_size[1] for raw in raws]
+    dropped = furniture(lines, heights)
+    kept = [
+        [line for number, line in enumerate(found) if number not in drop]
+        for found, drop in zip(lines, dropped, strict=True)
+    ]
+    hints = _gutters(kept)
+    drafts = [_drafts(found, hint) for found, hint in zip(kept, hints, strict=True)]
+    for number, raw in enumerate(raws):
+        if raw.recognised is not None:
+            drafts[number] = _recognised_drafts(raw.recognised)
+    classify(drafts, heights, title=about.metadata.title, outline=about.outline)
+    drafts = [rejoin(found) for found in drafts]
+    texts = [[_worded(draft) for draft in found] for found in drafts]
+    known = vocabulary(words for found in texts for _, rows in found for words in rows)
+    return tuple(
+        _page(number, raw, found, known) for number, (raw, found) in enumerate(zip(raws, texts, strict=True), 1)
+    )
+
+
+def _gutters(pages: Sequence[Sequence[Line]]) -> list[float | None]:
+    """Return for every page the gutter of most pages, where half of them have it at the same place."""
+    found = sorted(gutter for lines in pages if (gutter := find_gutter(lines)) is not None)
+    if len(found) < 2:
+        return [None] * len(pages)
+    middle = found[len(found) // 2]
+    common = sum(abs(gutter - middle) < 12 for gutter in found)
+    return [middle if 2 * common >= len(found) and 3 * common >= len(pages) else None] * len(pages)
+
+
+def _drafts(lines: Sequence[Line], gutter: float | None) -> list[Draft]:
+    return [draft for piece in reading_order(lines, gutter_hint=gutter) for draft in paragraphs(piece)]
+
+
+def _recognised_drafts(lines: Sequence[ocr.OcrLine]) -> list[Draft]:
+    drafts: list[Draft] = []
+    last = None
+    for line in lines:
+        found = Line(
+            tuple(
+                Fragment(
+                    word.text,
+                    word.box.x0,
+                    word.box.top,
+                    word.box.x1,
+                    word.box.bottom,
+                    word.box.bottom,
+                    OCR_SIZE,
+                    False,
+                    "",
+                    True,
+                )
+                for word in line.words
+            )
+        )
+        if drafts and line.paragraph == last:
+            drafts[-1].lines.append(found)
+        else:
+            drafts.append(Draft([found]))
+        last = line.paragraph
+    return drafts
+
+
+_Words = list[Any]
+
+
+def _worded(draft: Draft) -> tuple[Draft, list[_Words]]:
+    return draft, [words_of(line) for line in draft.lines]
+
+
+def _page(number: int, raw: _Raw, drafts: Sequence[tuple[Draft, list[_Words]]], known: Any) -> Page:
+    text = Text()
+    blocks: list[Block] = []
+    for draft, lines in drafts:
+        block = _block_text(draft, lines, known)
+        if not block.text:
+            continue
+        start = len(text.text) + (2 if text.text else 0)
+        text.text += ("\n\n" if text.text else "") + block.text
+        text.rows.extend((row[0] + start, row[1] + start, *row[2:]) for row in block.rows)
+        blocks.append(Block(start, len(text.text), draft.kind, draft.section))
+    width, height = raw.glyphs.frame.size
+    return Page(
+        number=number,
+        text=text.text,
+        blocks=tuple(blocks),
+        width=width,
+        height=height,
+        words=_word_table(text, raw.glyphs.frame if raw.recognised is None else None),
+        ocr=raw.recognised is not None,
+    )
+
+
+def _block_text(draft: Draft, lines: Sequence[_Words], known: Any) -> Text:
+    text = Text()
+    if not draft.rows:
+        append_lines(text, lines, known)
+        return text
+    for row in draft.rows:
+        for number, cell in enumerate(row):
+            glue = "\n" if number == 0 else " | "
+            for words in map(words_of, cell):
+                for word in words:
+                    text.add(word, glue if text.text else "")
+                    glue = " "
+    return text
+
+
+def _word_table(text: Text, frame: Frame | None) -> np.ndarray[Any, np.dtype[np.int32]]:
+    if not text.rows:
+        return np.zeros((0, 6), np.int32)
+    rows = [(start, end, *(frame.display(*box) if frame else box)) for start, end, *box in text.rows]
+    table = np.array(rows, np.float64)
+    table[:, 2:] *= BOX_SCALE
+    return np.rint(table).astype(np.int32)

@@ -1,0 +1,324 @@
+"""What each block of a document is (title, heading, caption, reference, …) and which section it stands in."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+
+from ingest.readers.layout import Line
+from ingest.readers.paragraphs import CAPTION, Draft
+
+HEADING_WORDS = 16
+REFERENCE_HEADING = re.compile(
+    r"^(?:\W*(?:\d{1,2}|[IVX]{1,4})\.?\s+)?(?:references?(?: and notes)?|bibliography|literature(?: cited)?|"
+    r"notes and references|references cited|works cited|literatur(?:verzeichnis)?|references and links|参考文献|引用文献|文献)\W*$",
+    re.I,
+)
+_NAMED = re.compile(
+    r"^(?:\W*(?:\d{1,2}|[IVX]{1,4})\.?\s+)?(?:abstract|summary|introduction|background|methods?|materials?(?: and methods)?|"
+    r"experimental(?: (?:section|procedures?|methods?|details?|part))?|methodology|theory|results?(?: and discussions?)?|discussions?|"
+    r"conclusions?(?: and (?:outlook|perspectives?))?|concluding remarks|acknowledg(?:e?ments?|ing)|appendix(?: [a-z])?|"
+    r"(?:supplementary|supporting) (?:information|materials?)|author contributions?|conflicts? of interest|"
+    r"competing interests?|data availability(?: statement)?|funding|author information|associated content|keywords|"
+    r"要旨|概要|はじめに|緒言|序論|実験(?:方法)?|結果(?:と考察)?|考察|結論|まとめ|おわりに|謝辞)\W*$",
+    re.I,
+)
+_NUMBERED = re.compile(r"^(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.|Appendix [A-Z]\.?)\s+[^\W\d_]")
+_ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
+_ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s)|[a-z]\)\s)")
+_FOOT = re.compile(
+    r"^(?:[*†‡§¶#]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:received|accepted|published|copyright|©|correspond|e-?mail|citation|how to cite|"
+    r"electronic supplementary|supporting information for)\b)",
+    re.I,
+)
+_FRONT = re.compile(
+    r"@|\b(?:received|accepted|published|revised|copyright|doi|https?://|universit|institut|department|college|laborator|"
+    r"school of|faculty|correspond|e-?mail|licen[cs]e|creative commons|academic editor|edited by|reviewed by|citation|"
+    r"open access|issn|volume|©)",
+    re.I,
+)
+TITLE_PAGES = 3
+
+
+def classify(
+    pages: Sequence[list[Draft]], heights: Sequence[float], *, title: str = "", outline: Sequence[str] = ()
+) -> None:
+    """Set kind and section of every draft, in place.
+
+    `title` is what the file's own metadata says, used to recognise the title block; `outline` are the bookmarks' titles.
+    """
+    body = body_size(draft for drafts in pages for draft in drafts)
+    marks = {_plain(entry) for entry in outline if _plain(entry)}
+    _mark_captions(pages)
+    _mark_title(pages, heights, body, title)
+    for drafts in pages:
+        for draft in drafts:
+            if draft.kind == "text" and _is_heading(draft, body, marks):
+                draft.kind = "heading"
+    _mark_front(pages, body)
+    _mark_references(pages, body)
+    for drafts, height in zip(pages, heights, strict=True):
+        _mark_footnotes(drafts, height, body)
+    _set_sections(pages)
+
+
+def body_size(drafts: Iterable[Draft]) -> float:
+    """Return the font size of most characters, to a tenth of a point."""
+    weights: Counter[float] = Counter()
+    for draft in drafts:
+        for line in draft.lines:
+            weights[round(line.size, 1)] += line.characters
+    return max(weights, key=lambda size: (weights[size], size)) if weights else 10.0
+
+
+def _plain(text: str) -> str:
+    """Reduce a title to its letters and digits, without a section number in front."""
+    text = re.sub(r"^\W*(?:[\dIVX]+\.)*[\dIVX]*\.?\s+", "", text)
+    return re.sub(r"[\W_]+", "", text).lower()
+
+
+# ---- captions
+
+
+def _mark_captions(pages: Sequence[list[Draft]]) -> None:
+    for drafts in pages:
+        for draft in drafts:
+            match = CAPTION.match(draft.first.text)
+            if match and draft.kind == "text" and (_has_caption_mark(draft, match)):
+                draft.kind = "caption"
+
+
+def _has_caption_mark(draft: Draft, match: re.Match[str]) -> bool:
+    """Whether "Figure 3 …" opens a caption and not a sentence: a mark or a capital follows, or the label is set apart."""
+    if match.re.groups and match["number"] is None:
+        return True
+    text = draft.first.text
+    if (match["after"] or "").strip():
+        return True
+    label = draft.first.fragments[0]
+    following = [one for one in draft.first.fragments if one.x0 > label.x1 + 1]
+    face_changes = any(one.font != label.font for one in following[1:4])
+    rest = text[match.end() :].lstrip()
+    return (
+        (label.bold and not draft.bold)
+        or len(rest) == 0
+        or (rest[:1].isupper() and (face_changes or len(draft.lines) < 3))
+    )
+
+
+# ---- title and front matter
+
+
+def _mark_title(pages: Sequence[list[Draft]], heights: Sequence[float], body: float, title: str) -> None:
+    candidates = [
+        (page, draft)
+        for page, drafts in enumerate(pages[:TITLE_PAGES])
+        for draft in drafts
+        if draft.kind == "text" and draft.first.top < 0.75 * heights[page] and 2 <= draft.characters <= 400
+    ]
+    if not candidates:
+        return
+    known = _plain(title)
+    if len(known) >= 12:
+        for page, draft in candidates:
+            if _resembles(_plain(draft.text), known):
+                draft.kind = "title"
+                return
+    first_page = [(page, draft) for page, draft in candidates if page == candidates[0][0]]
+    best = max(first_page, key=lambda one: _title_score(one[1], body, heights[one[0]]))
+    if _title_score(best[1], body, heights[best[0]]) > 0:
+        best[1].kind = "title"
+        _join_title(pages[best[0]], best[1])
+
+
+def _resembles(text: str, known: str) -> bool:
+    if not text or not 0.6 < len(text) / len(known) < 1.7:
+        return False
+    return SequenceMatcher(None, text, known, autojunk=False).ratio() > 0.8
+
+
+def _title_score(draft: Draft, body: float, height: float) -> float:
+    words = len(draft.text.split())
+    if (
+        words < 2
+        or words > 45
+        or _FRONT.search(draft.text)
+        or REFERENCE_HEADING.match(draft.text)
+        or _NAMED.match(draft.text)
+    ):
+        return 0.0
+    letters = sum(character.isalpha() for character in draft.text)
+    if letters < 0.6 * draft.characters:
+        return 0.0
+    size = draft.size / max(body, 1.0)
+    if size < 1.08 and not draft.bold:
+        return 0.0
+    score = size + (0.15 if draft.bold else 0.0) + 0.03 * min(words, 10)
+    return score - 0.5 * max(draft.first.top / height - 0.35, 0.0) * 2
+
+
+def _join_title(drafts: list[Draft], title: Draft) -> None:
+    """Join title lines that the paragraph rules cut apart: same size and weight, directly below."""
+    position = drafts.index(title)
+    while position + 1 < len(drafts):
+        following = drafts[position + 1]
+        near = following.top - title.bottom < 0.9 * title.size
+        same = abs(following.size - title.size) < 0.3 and following.bold == title.bold
+        if following.kind != "text" or not (near and same) or _FRONT.search(following.text):
+            break
+        title.lines.extend(following.lines)
+        del drafts[position + 1]
+
+
+def _mark_front(pages: Sequence[list[Draft]], body: float) -> None:
+    """Mark masthead, authors and affiliations: what stands around the title before running text or a heading begins."""
+    page = next((number for number, drafts in enumerate(pages) if any(draft.kind == "title" for draft in drafts)), None)
+    if page is None:
+        return
+    drafts = pages[page]
+    at = next(number for number, draft in enumerate(drafts) if draft.kind == "title")
+    for draft in drafts[:at]:
+        if draft.kind in ("text", "heading") and not _is_prose(draft):
+            draft.kind = "front"
+    for draft in drafts[at + 1 :]:
+        if draft.kind == "heading" and not _is_person_line(draft, body):
+            break
+        if draft.kind not in ("text", "heading"):
+            continue
+        if _ABSTRACT.match(draft.text) or (_is_prose(draft) and not _FRONT.search(draft.text[:120])):
+            break
+        draft.kind = "front"
+
+
+def _is_person_line(draft: Draft, body: float) -> bool:
+    """Whether a bold line under the title names people rather than a section."""
+    text = draft.text
+    return (
+        not _NAMED.match(text)
+        and not _NUMBERED.match(text)
+        and (text.count(",") >= 1 or " and " in text or "*" in text)
+    )
+
+
+def _is_prose(draft: Draft) -> bool:
+    words = draft.text.split()
+    small = sum(word[:1].islower() for word in words)
+    return (len(words) >= 30 and small > 0.55 * len(words) and "." in draft.text) or _is_cjk_prose(draft)
+
+
+def _is_cjk_prose(draft: Draft) -> bool:
+    return draft.characters > 80 and "。" in draft.text
+
+
+# ---- headings
+
+
+def _is_heading(draft: Draft, body: float, outline: set[str]) -> bool:
+    text = draft.text
+    words = text.split()
+    letters = sum(character.isalpha() for character in text)
+    if not letters >= 2 or len(words) > HEADING_WORDS or len(draft.lines) > 3 or draft.characters > 140:
+        return False
+    if _NAMED.match(text) or REFERENCE_HEADING.match(text):
+        return True
+    if len(_plain(text)) > 3 and _plain(text) in outline:
+        return True
+    if text[-1] in ".,;:-" and not _NUMBERED.match(text):
+        return False
+    if letters < 0.6 * draft.characters or draft.first.text[0].islower():
+        return False
+    larger = draft.size > 1.08 * body
+    numbered = bool(_NUMBERED.match(text))
+    if numbered and (larger or draft.bold or _set_apart(draft)):
+        return len(words) > 1
+    return (larger or (draft.bold and draft.size > 0.93 * body)) and not _FRONT.search(text) and text[0].isalnum()
+
+
+def _set_apart(draft: Draft) -> bool:
+    """Whether the block is one line in a face of its own (italic or small capitals), not a sentence."""
+    return len(draft.lines) == 1 and draft.text[-1] not in ".;:," and "Ital" in draft.first.font
+
+
+# ---- references
+
+
+def _mark_references(pages: Sequence[list[Draft]], body: float) -> None:
+    """Mark what follows a heading "References", up to a heading that the list does not contain, and cut it into entries."""
+    inside = False
+    for drafts in pages:
+        marked: list[Draft] = []
+        for draft in drafts:
+            if draft.kind == "heading":
+                inside = bool(REFERENCE_HEADING.match(draft.text))
+                marked.append(draft)
+            elif inside and draft.kind == "text":
+                draft.kind = "reference"
+                marked.extend(_entries(draft))
+            else:
+                marked.append(draft)
+        drafts[:] = _rejoined(marked)
+
+
+def _entries(draft: Draft) -> list[Draft]:
+    """Cut a run of references where an entry's number or an outdented line begins."""
+    numbered = sum(bool(_ENTRY.match(line.text)) for line in draft.lines)
+    left = min(line.x0 for line in draft.lines)
+    hanging = any(line.x0 > left + 0.7 * line.size for line in draft.lines)
+    entries: list[Draft] = []
+    for line in draft.lines:
+        starts = bool(_ENTRY.match(line.text)) if numbered else (hanging and line.x0 < left + 0.5 * line.size)
+        if starts or not entries:
+            entries.append(Draft([], "reference"))
+        entries[-1].lines.append(line)
+    return entries
+
+
+def _rejoined(drafts: list[Draft]) -> list[Draft]:
+    """Give a reference that lost its start (a column or page break) back to the entry before it, where entries are numbered."""
+    numbered = [draft for draft in drafts if draft.kind == "reference" and _ENTRY.match(draft.first.text)]
+    if len(numbered) < 3:
+        return drafts
+    joined: list[Draft] = []
+    for draft in drafts:
+        starts = bool(_ENTRY.match(draft.first.text))
+        if draft.kind == "reference" and not starts and joined and joined[-1].kind == "reference":
+            joined[-1].lines.extend(draft.lines)
+        else:
+            joined.append(draft)
+    return joined
+
+
+# ---- footnotes and sections
+
+
+def _mark_footnotes(drafts: list[Draft], height: float, body: float) -> None:
+    for draft in drafts:
+        if draft.kind != "text" or draft.first.top < 0.55 * height:
+            continue
+        if draft.size < 0.93 * body and _FOOT.match(draft.text):
+            draft.kind = "footnote"
+
+
+def _set_sections(pages: Sequence[list[Draft]]) -> None:
+    section = ""
+    started = False
+    for drafts in pages:
+        for draft in drafts:
+            if draft.kind == "heading":
+                section = re.sub(r"\s+", " ", draft.text).strip()
+                started = True
+            elif draft.kind == "text" and not started:
+                section = "Abstract" if _looks_like_abstract(draft) else section
+            draft.section = "" if draft.kind in ("title", "front") else section
+
+
+def _looks_like_abstract(draft: Draft) -> bool:
+    return bool(_ABSTRACT.match(draft.text)) or _is_prose(draft)
+
+
+def median_size(lines: Sequence[Line]) -> float:
+    """Return the median font size of lines."""
+    return statistics.median(line.size for line in lines) if lines else 0.0
