@@ -1,7 +1,8 @@
 """Records of computed materials: reading them from files, saying them as text, and their tables in the catalogue.
 
 Units stand in the names: energies in eV or eV per atom, lengths in ångström, densities in g/cm³, moduli in GPa,
-magnetisation in Bohr magnetons per cell. Structures travel as JSON in pymatgen's dictionary form; pymatgen itself is not needed here.
+magnetisation in Bohr magnetons per cell. Structures travel as JSON in pymatgen's dictionary form; pymatgen itself is
+not needed here.
 """
 
 from __future__ import annotations
@@ -285,7 +286,7 @@ def _computed_entry(record: Mapping[str, Any]) -> Material:
 
 
 def _elastic(record: Mapping[str, Any]) -> Material:
-    """Read a record of the elastic data set: structure and bulk modulus; it has no id, so one is made of the content."""
+    """Read a record of the elastic data set: structure and bulk modulus; the id, which it lacks, is made of the content."""
     cell = _cell(record.get("structure"))
     formula = _word(record, "formula") or (cell.formula if cell else "")
     digest = hashlib.sha256((cell.json if cell else formula).encode()).hexdigest()[:12]
