@@ -4,9 +4,9 @@
     python examples/make_sample_library.py --into FOLDER       # the same, elsewhere
     python examples/make_sample_library.py --materials FILE    # ingest/sample/materials.json, of a band-gap set
 
-The sources are Markdown with a TOML head and a few marks of our own: `~2~` and `^−1^` for sub- and superscripts, `| a | b |`
-for table rows, `$$ equation || (1)`, and fenced charts. The same source gives the same bytes on every machine: no dates, no
-random names, and only fonts that every PDF viewer brings along, so that the ids of the sample papers never change.
+The sources are Markdown with a TOML head and a few marks of our own: `~2~` and `^−1^` for sub- and superscripts,
+`| a | b |` for table rows, `$$ equation || (1)`, and fenced charts. The same source gives the same bytes on every machine
+(no dates, no random names, only fonts that every PDF viewer brings along), so that the papers' ids never change.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from reportlab.platypus import (
     NextPageTemplate,
     PageTemplate,
     Paragraph,
-    Spacer,
     Table,
     TableStyle,
 )
@@ -51,7 +50,6 @@ YEAR = 2026
 
 MARGIN, GUTTER = 22 * mm, 7 * mm
 WIDTH = A4[0] - 2 * MARGIN
-TITLE_HEIGHT = 38 * mm
 INK, ACCENT, SECOND = colors.HexColor("#1a1a1a"), colors.HexColor("#2f5d8a"), colors.HexColor("#c9833d")
 
 
@@ -83,7 +81,7 @@ def read_source(path: Path) -> Source:
     return Source(path.stem, tomllib.loads(head), tuple(_parts(body)))
 
 
-_CAPTION = re.compile(r"(Figure|Table|図|表) ?\d+")
+_CAPTION = re.compile(r"(Figure|Table) \d+\. |[図表]\d+ ")
 
 
 def _parts(body: str) -> Iterator[tuple[str, Any]]:
@@ -121,21 +119,22 @@ def _bare_keys(spec: str) -> str:
 
 # Words that may be broken, and where. A fixed list instead of a hyphenation package keeps the bytes stable.
 _BREAKS = """
-ab-sorb-er ab-sorp-tion ac-cep-tor aca-demic ad-di-tion adapt-able an-neal-ing ap-prox-i-ma-tion arrange-ment aus-ten-ite
-bound-aries break-down buf-fer cal-cu-la-tion cal-cu-la-tions ca-pac-i-ties ca-pac-ity car-bide car-ri-ers cath-ode
-chem-istry com-plete com-pounds com-posi-tion com-put-ed con-cen-tra-tion con-duc-tion con-duc-tiv-ity con-duc-tor
-con-vert con-verted cor-re-sponds crys-tal crys-tals crys-tallises den-sity depen-dence de-pends de-pos-i-tion
-de-scribed de-vice dif-fer dif-fer-ence dif-fuse di-men-sions elec-tron elec-trons elec-tronic elec-tro-lyte elec-tron-volts
-ef-fi-cien-cies ef-fi-ciency emis-sion en-er-gies en-ergy epi-tax-ial epi-taxy ex-plained ex-ter-nal fam-ily
-for-ma-mi-dinium for-mate func-tion func-tional gal-lium gen-er-alised het-ero-struc-tures hy-dro-gen in-fra-red in-su-lat-ing
-in-ter-face iodide lat-tice liq-uid lith-ium mag-ne-sium ma-te-rial ma-te-ri-als mea-sured mea-sure-ments meth-yl-am-mo-nium
-met-al-or-ganic mi-crom-etre mo-bil-ity mois-ture mono-va-lent nano-crys-tals nano-struc-ture ni-tride ni-tro-gen ob-tained octa-he-dra
-or-tho-rhom-bic ox-ide par-am-e-ters pas-si-vates pay-ment per-mit-tiv-ity per-ov-skite per-ov-skites phos-phate pho-ton
-photo-lu-mi-nes-cence photo-volt-age piezo-elec-tric po-lar-i-sa-tion po-rous prod-uct prop-er-ties quan-tum ra-di-a-tive re-com-bi-na-tion
-re-place re-placed re-placing re-sis-tiv-ity scaf-fold semi-con-duc-tor semi-con-duc-tors sen-si-tis-ers sep-a-rates se-quen-tial
-sil-i-con solid-state spec-trum spon-ta-neous struc-ture struc-tures sub-mi-cron sup-press sym-me-try tan-dem tem-per-a-ture tet-rag-o-nal
-ther-mal ther-mo-dy-nam-ics thresh-old tol-er-ance tran-sis-tor tran-sis-tors treat-ment tri-ha-lides tri-io-dide ul-tra-vi-o-let uni-po-lar
-va-can-cies vapour-phase volt-age wave-length wurtz-ite
+ab-sorb-er ab-sorp-tion ac-cep-tor aca-demic ad-di-tion adapt-able an-neal-ing ap-prox-i-ma-tion arrange-ment
+aus-ten-ite bound-aries break-down buf-fer ca-pac-i-ties ca-pac-ity cal-cu-la-tion cal-cu-la-tions car-bide car-ri-ers
+cath-ode chem-istry com-plete com-posi-tion com-pounds com-put-ed con-cen-tra-tion con-duc-tion con-duc-tiv-ity
+con-duc-tor con-vert con-verted cor-re-sponds crys-tal crys-tallises crys-tals de-pends de-pos-i-tion de-scribed
+de-vice den-sity depen-dence di-men-sions dif-fer dif-fer-ence dif-fuse ef-fi-cien-cies ef-fi-ciency elec-tro-lyte
+elec-tron elec-tron-volts elec-tronic elec-trons emis-sion en-er-gies en-ergy epi-tax-ial epi-taxy ex-plained
+ex-ter-nal fam-ily for-ma-mi-dinium for-mate func-tion func-tional gal-lium gen-er-alised het-ero-struc-tures
+hy-dro-gen in-fra-red in-su-lat-ing in-ter-face iodide lat-tice liq-uid lith-ium ma-te-ri-als ma-te-rial mag-ne-sium
+mea-sure-ments mea-sured met-al-or-ganic meth-yl-am-mo-nium mi-crom-etre mo-bil-ity mois-ture mono-va-lent
+nano-crys-tals nano-struc-ture ni-tride ni-tro-gen ob-tained octa-he-dra or-tho-rhom-bic ox-ide par-am-e-ters
+pas-si-vates per-mit-tiv-ity per-ov-skite per-ov-skites pho-ton phos-phate photo-lu-mi-nes-cence photo-volt-age
+piezo-elec-tric po-lar-i-sa-tion po-rous prod-uct prop-er-ties quan-tum ra-di-a-tive re-com-bi-na-tion re-place
+re-placed re-placing re-sis-tiv-ity scaf-fold se-quen-tial semi-con-duc-tor semi-con-duc-tors sen-si-tis-ers
+sep-a-rates sil-i-con solid-state spec-trum spon-ta-neous struc-ture struc-tures sub-mi-cron sup-press sym-me-try
+tan-dem tem-per-a-ture tet-rag-o-nal ther-mal ther-mo-dy-nam-ics thresh-old tol-er-ance tran-sis-tor tran-sis-tors
+treat-ment tri-ha-lides tri-io-dide ul-tra-vi-o-let uni-po-lar va-can-cies vapour-phase volt-age wave-length wurtz-ite
 """
 _POINTS = {word.replace("-", ""): word.split("-") for word in _BREAKS.split()}
 
@@ -161,7 +160,8 @@ class Look:
 
     def paragraph(self, text: str, style: str) -> Paragraph:
         """Return the marked-up text as a paragraph."""
-        return Paragraph(markup(text, japanese=self.japanese), self.styles[style])
+        chosen = self.styles[style]
+        return Paragraph(markup(text, size=chosen.fontSize, japanese=self.japanese), chosen)
 
 
 def look_of(source: Source) -> Look:
@@ -194,7 +194,15 @@ def look_of(source: Source) -> Look:
         text,
         style("title", fontName=bold, fontSize=18, leading=22, alignment=TA_LEFT, spaceAfter=6, hyphenationLang=""),
         style("author", fontSize=10.5, leading=14, alignment=TA_LEFT, spaceAfter=2),
-        style("heading", fontName=bold, fontSize=size + 1.6, leading=size + 5, spaceBefore=8, spaceAfter=4, alignment=TA_LEFT),
+        style(
+            "heading",
+            fontName=bold,
+            fontSize=size + 1.6,
+            leading=size + 5,
+            spaceBefore=8,
+            spaceAfter=4,
+            alignment=TA_LEFT,
+        ),
         style("caption", fontSize=size - 1.2, leading=size + 2, spaceBefore=3, spaceAfter=9, alignment=TA_LEFT),
         style("equation", alignment=TA_CENTER, spaceAfter=0),
         style("cell", fontSize=size - 1, leading=size + 2.5, spaceAfter=0, alignment=TA_LEFT),
@@ -207,15 +215,15 @@ def look_of(source: Source) -> Look:
 _LATIN = re.compile(r"[\x21-\x7eÀ-ɏ°±×−–√αβγδεζηθλμνπρσφωΔΓΩ²³Å][\x20-\x7eÀ-ɏ°±×−–√αβγδεζηθλμνπρσφωΔΓΩ²³Å]*")
 
 
-def markup(text: str, *, japanese: bool = False) -> str:
-    """Turn the marks of the sources into reportlab's own."""
+def markup(text: str, *, size: float, japanese: bool = False) -> str:
+    """Turn the marks of the sources into reportlab's own, for letters of `size` points."""
     marked = escape(text)
     if japanese:  # Latin letters and digits look better in Times; the marks are ASCII and must survive
         marked = _LATIN.sub(lambda match: f'<font name="Times-Roman">{match[0]}</font>', marked)
     marked = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", marked)
     marked = re.sub(r"\*(.+?)\*", r"<i>\1</i>", marked)
-    marked = re.sub(r"~(.+?)~", r"<sub>\1</sub>", marked)
-    return re.sub(r"\^(.+?)\^", r"<super>\1</super>", marked)
+    marked = re.sub(r"~(.+?)~", rf'<sub rise="{0.16 * size:.2f}" size="{0.7 * size:.2f}">\1</sub>', marked)
+    return re.sub(r"\^(.+?)\^", rf'<super rise="{0.36 * size:.2f}" size="{0.7 * size:.2f}">\1</super>', marked)
 
 
 def story_of(source: Source, look: Look, width: float) -> list[Flowable]:
@@ -248,7 +256,7 @@ class Heading(Paragraph):
     """A heading that puts itself into the PDF's outline."""
 
     def __init__(self, text: str, style: ParagraphStyle) -> None:
-        super().__init__(markup(text), style)
+        super().__init__(markup(text, size=style.fontSize), style)
         self.entry = text
         self.keepWithNext = 1
 
@@ -281,7 +289,7 @@ def _table(rows: list[list[str]], look: Look, width: float) -> Table:
 
 
 def _column_widths(rows: list[list[str]], width: float) -> list[float]:
-    # Japanese characters count double; a column gets a share by its longest cell, and never less than a short word needs
+    # Japanese characters count double; a column's share is its longest cell, but never less than a short word needs
     longest = [max(sum(2 if ord(c) > 0x2FFF else 1 for c in row[i]) for row in rows) for i in range(len(rows[0]))]
     shares = [min(max(length, 7), 26) for length in longest]
     return [width * share / sum(shares) for share in shares]
@@ -305,9 +313,9 @@ class Chart(Flowable):
         axis = {"title", "xtitle", "top", "bottom", "step", "first", "second", "e0", "alpha", "beta", "xtop"}
         self.axis = {key: value for key, value in spec.items() if key in axis}
         self.data = {key: value for key, value in spec.items() if key not in axis}
-        self.width, self.height = width, 52 * mm
+        self.width, self.height = width, 37 * mm
         self.hAlign = "CENTER"
-        self.x0, self.y0 = 30.0, 24.0
+        self.x0, self.y0 = 30.0, 24.0 if kind == "curve" else 15.0
 
     def wrap(self, *_: float) -> tuple[float, float]:
         """Return the size in points."""
@@ -399,27 +407,25 @@ def render(source: Source, target: Path) -> None:
         creator="examples/make_sample_library.py",
         lang=source.head.get("language", "en"),
     )
-    document.addPageTemplates(
-        [
-            PageTemplate("first", _frames(column, first=True), onPage=furniture),
-            PageTemplate("later", _frames(column, first=False), onPage=furniture),
-        ]
-    )
     byline = f"{AUTHOR}, {YEAR}. Written for the sample library from the sources in the reference list."
-    opening = [
-        NextPageTemplate("later"),
+    heads = [
         look.paragraph(source.head["title"], "title"),
         Paragraph(byline, ParagraphStyle("byline", parent=look.styles["author"], fontName="Times-Italic")),
-        FrameBreak(),
     ]
-    document.build([*opening, *story_of(source, look, column)])
+    title = sum(head.wrap(WIDTH, A4[1])[1] + head.getSpaceAfter() for head in heads) + 10
+    document.addPageTemplates(
+        [
+            PageTemplate("first", _frames(column, title), onPage=furniture),
+            PageTemplate("later", _frames(column, 0), onPage=furniture),
+        ]
+    )
+    document.build([NextPageTemplate("later"), *heads, FrameBreak(), *story_of(source, look, column)])
 
 
-def _frames(column: float, *, first: bool) -> list[Frame]:
+def _frames(column: float, title: float) -> list[Frame]:
     top, bottom = A4[1] - 19 * mm, 19 * mm
     bare = {"leftPadding": 0, "rightPadding": 0, "topPadding": 0, "bottomPadding": 0}
-    title = TITLE_HEIGHT if first else 0
-    frames = [Frame(MARGIN, top - title, WIDTH, title, **bare)] if first else []
+    frames = [Frame(MARGIN, top - title, WIDTH, title, **bare)] if title else []
     lefts = [MARGIN] if column == WIDTH else [MARGIN, MARGIN + column + GUTTER]
     return [*frames, *(Frame(left, bottom, column, top - title - bottom, **bare) for left in lefts)]
 
@@ -475,12 +481,14 @@ MATERIALS = {
 def pick_materials(records: Path, target: Path) -> None:
     """Write the materials of `MATERIALS` as Materials Project summaries, one a line, in the order above.
 
-    `records` is a band-gap set (JSON Lines) as `ingest.materials` reads it. Cells that are multiples of the primitive cell
-    are reduced to it by pymatgen, which therefore has to be installed: pip install 'matlit[finetune]'
+    `records` is a band-gap set (JSON Lines) as `ingest.materials` reads it. Cells that are multiples of the primitive
+    cell are reduced to it by pymatgen, which therefore has to be installed: pip install 'matlit[finetune]'
     """
     from ingest.materials import MATERIALS_PROJECT_DOI, parse_records
 
-    found = {one.material_id: one for one in parse_records(records, on_error=lambda _: None) if one.material_id in MATERIALS}
+    found = {
+        one.material_id: one for one in parse_records(records, on_error=lambda _: None) if one.material_id in MATERIALS
+    }
     lines = [json.dumps(_summary(found[name], names), ensure_ascii=False) for name, names in MATERIALS.items()]
     meta = {
         "source": "Materials Project, https://materialsproject.org",

@@ -286,7 +286,7 @@ def _computed_entry(record: Mapping[str, Any]) -> Material:
 
 
 def _elastic(record: Mapping[str, Any]) -> Material:
-    """Read a record of the elastic data set: structure and bulk modulus; the id, which it lacks, is made of the content."""
+    """Read a record of the elastic data set: structure and bulk modulus; its id is made of the content."""
     cell = _cell(record.get("structure"))
     formula = _word(record, "formula") or (cell.formula if cell else "")
     digest = hashlib.sha256((cell.json if cell else formula).encode()).hexdigest()[:12]
