@@ -95,7 +95,7 @@ def _is_bulk(element: html.HtmlElement, root: html.HtmlElement) -> bool:
 
 
 def _is_link_list(element: html.HtmlElement) -> bool:
-    """Say whether a list is nothing but short links, as menus and tables of contents are and reference lists are not."""
+    """Say whether a list is nothing but short links, as menus are and reference lists are not."""
     if element.tag not in {"ul", "ol"} or len(element) < 3:
         return False
     text = len(flow(element.text_content()))

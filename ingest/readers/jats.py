@@ -146,11 +146,11 @@ def _text(element: etree._Element | None, *, gap: str = "") -> str:
     """Return all text below an element, with `gap` between blocks; sub- and superscripts stay glued to their word."""
     if element is None:
         return ""
+    if element.tag is etree.Entity:
+        return _entity(element)
     parts = [element.text or ""]
     for child in element:
-        if child.tag is etree.Entity:
-            parts.append(_entity(child))
-        elif child.tag == "break":
+        if child.tag == "break":
             parts.append(" ")
         elif child.tag not in _DROPPED and (child.tag != "label" or element.tag in {"ref", "fn"}):
             parts.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ingest.errors import ReadError
 from ingest.readers import ReadOptions
-from ingest.readers.parts import Outline, assemble, flow, is_reference_heading
+from ingest.readers.parts import Outline, assemble, flow, is_reference_heading, names
 from ingest.records import Document, Metadata
 
 MAX_HEADING = 100
@@ -24,6 +24,13 @@ _BOMS = (
 )
 _KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fc]")
 _HALF_KANA = re.compile(r"[\uff61-\uff9f]")
+_ISO_2022 = re.compile(rb"\x1b\$[@B]")
+# What charset-normalizer is believed about. Its Latin guesses (cp1250, cp1257, …) are left to cp1252: on the few
+# accented letters of an English or German text it cannot tell them apart.
+_BELIEVED = names(
+    "gb2312 gbk gb18030 hz big5 big5hkscs cp950 euc_kr cp949 johab utf_32 utf_16 cp1251 koi8_r koi8_u iso8859_5"
+    " mac_cyrillic cp866 cp1253 iso8859_7 cp1255 cp1256"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 _NUMBERED = re.compile(r"(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,5}\.|第[\d一二三四五六七八九十]+[章節])\s*\S.{0,90}")
@@ -36,7 +43,8 @@ _KNOWN_HEADING = re.compile(
 _UNDERLINE = re.compile(r"(=|-|~|\^)\1{2,}\s*")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•・]|\d{1,3}[.)]|\[\d{1,3}\])\s+\S")
 _REFERENCE_START = re.compile(r"(?m)^\s*(?=\[\d{1,3}\]\s|\(\d{1,3}\)\s|\d{1,3}[.)]\s)")
-_COLUMNS = re.compile(r"\t+| {3,}")
+_COLUMNS = re.compile(r"\t+| {2,}")
+MAX_CELL = 40
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -101,6 +109,8 @@ def decode(data: bytes) -> str:
             return data.decode(encoding, errors="replace")
     if encoding := _unmarked_utf16(data):
         return data.decode(encoding, errors="replace")
+    if _ISO_2022.search(data) and (text := _strictly(data, "iso2022_jp")):
+        return text
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -118,17 +128,18 @@ def _unmarked_utf16(data: bytes) -> str:
 
 
 def _decode_legacy(data: bytes) -> str:
-    japanese = [text for encoding in ("cp932", "euc_jp", "iso2022_jp") if (text := _strictly(data, encoding))]
+    japanese = [text for encoding in ("cp932", "euc_jp") if (text := _strictly(data, encoding))]
     best = max(japanese, key=_kana_share, default="")
     if _kana_share(best) > 0.15:
         return best
     from charset_normalizer import from_bytes
 
     guess = from_bytes(data[:200_000]).best()
-    for encoding in ([guess.encoding] if guess is not None and guess.encoding != "utf_8" else []) + ["cp1252"]:
-        if text := _strictly(data, encoding):
-            return text
-    return data.decode("utf-8", errors="replace") if _mostly_utf8(data) else data.decode("latin-1")
+    if guess is not None and guess.encoding in _BELIEVED and (text := _strictly(data, guess.encoding)):
+        return text
+    if _mostly_utf8(data):
+        return data.decode("utf-8", errors="replace")
+    return _strictly(data, "cp1252") or data.decode("latin-1")
 
 
 def _strictly(data: bytes, encoding: str) -> str:
@@ -204,9 +215,10 @@ def _heading_level(line: str) -> int:
 
 
 def _is_table(lines: list[str]) -> bool:
-    """Say whether every line has the same number of columns, two at least, set apart by tabs or wide gaps."""
-    counts = {len(_COLUMNS.split(line.strip())) for line in lines}
-    return len(lines) >= 2 and len(counts) == 1 and counts.pop() >= 2
+    """Say whether every line has the same number of short cells, two at least, set apart by tabs or wide gaps."""
+    rows = [_COLUMNS.split(line.strip()) for line in lines]
+    short = all(len(cell) <= MAX_CELL for row in rows for cell in row)
+    return len(rows) >= 2 and len(rows[0]) >= 2 and len({len(row) for row in rows}) == 1 and short
 
 
 def _items(lines: list[str]) -> Iterator[list[str]]:
