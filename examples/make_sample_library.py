@@ -5,8 +5,8 @@
     python examples/make_sample_library.py --materials FILE    # ingest/sample/materials.json, of a band-gap set
 
 The sources are Markdown with a TOML head and a few marks of our own: `~2~` and `^−1^` for sub- and superscripts,
-`| a | b |` for table rows, `$$ equation || (1)`, and fenced charts. The same source gives the same bytes on every machine
-(no dates, no random names, only fonts that every PDF viewer brings along), so that the papers' ids never change.
+`| a | b |` for table rows, `$$ equation || (1)`, and fenced charts. The same source gives the same bytes everywhere (no
+dates, no random names, only fonts that every PDF viewer brings along), so that the papers' ids never change.
 """
 
 from __future__ import annotations
