@@ -208,16 +208,22 @@ def insert_paper(connection: sqlite3.Connection, paper: Paper, pages: Sequence[P
     )
 
 
-def select_papers(connection: sqlite3.Connection, ids: Sequence[str] | None = None) -> list[Paper]:
-    """Return papers with their paths and counts, sorted by first path; all of them, or those of `ids`."""
+def select_papers(
+    connection: sqlite3.Connection, ids: Sequence[str] | None = None, *, hidden: bool = False
+) -> list[Paper]:
+    """Return papers with their paths and counts, sorted by first path; all of them, or those of `ids`.
+
+    Papers that wait for a rebuild are left out unless `hidden`.
+    """
+    visible = "true" if hidden else "id NOT IN (SELECT paper FROM waiting)"
     with snapshot(connection):
         if ids is None:
-            papers = _papers_where(connection, "true", ())
+            papers = _papers_where(connection, visible, ())
         else:
             papers = [
                 paper
                 for batch in batched(ids, VARIABLES)
-                for paper in _papers_where(connection, f"id IN ({_marks(len(batch))})", batch)
+                for paper in _papers_where(connection, f"{visible} AND id IN ({_marks(len(batch))})", batch)
             ]
     return sorted(papers, key=lambda paper: (str(paper.paths[:1]), paper.id))
 
@@ -369,8 +375,7 @@ def _translated(error: sqlite3.DatabaseError, path: Path) -> LibraryError:
 def _papers_where(connection: sqlite3.Connection, where: str, values: Sequence[str]) -> list[Paper]:
     chunks = "(SELECT count(*) FROM chunks WHERE source = papers.id)"
     paths = "(SELECT json_group_array(path) FROM paths WHERE paper = papers.id)"
-    visible = "id NOT IN (SELECT paper FROM waiting)"
-    sql = f"SELECT {PAPER_COLUMNS}, {chunks}, {paths} FROM papers WHERE {visible} AND {where}"
+    sql = f"SELECT {PAPER_COLUMNS}, {chunks}, {paths} FROM papers WHERE {where}"
     return [_paper(row) for row in connection.execute(sql, tuple(values))]
 
 

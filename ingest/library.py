@@ -229,6 +229,14 @@ class Library:
         with self._reading() as connection:
             return [row[0] for row in connection.execute("SELECT paper FROM waiting ORDER BY paper")]
 
+    def stored_paper(self, paper_id: str) -> Paper:
+        """Return a paper even while it waits for a rebuild."""
+        with self._reading() as connection:
+            found = catalog.select_papers(connection, [paper_id], hidden=True)
+        if not found:
+            raise NotInLibrary(f"no paper {paper_id!r} in the library {self.info.path}")
+        return found[0]
+
     def status(self) -> dict[str, Any]:
         """Return counts and settings, ready for JSON."""
         info = self.info
@@ -338,6 +346,10 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._claimed: VectorStore | None = None
 
+    def open_vectors(self) -> None:
+        """Open Chroma now rather than at the first paper; it takes a second."""
+        self._store()
+
     # Papers
 
     def add(
@@ -360,11 +372,13 @@ class Writer:
         self._announce(rows)
         store.upsert([chunk.id for chunk, _ in rows], vectors, [chunk.source for chunk, _ in rows])
         with self._changing() as connection:
+            known = connection.execute("SELECT path, size, mtime_ns FROM paths WHERE paper = ?", (paper.id,)).fetchall()
+            links = {Path(path): Stamp(size, mtime_ns) for path, size, mtime_ns in known} | dict(stamps or {})
             gone = self._drop_paper(connection, paper.id)
             catalog.insert_paper(connection, paper if paper.added else replace(paper, added=now()), pages)
             self._insert_chunks(connection, chunks, rows)
-            for path in paper.paths:
-                gone += self._link(connection, path, paper.id, (stamps or {}).get(path))
+            for path in dict.fromkeys((*paper.paths, *links)):
+                gone += self._link(connection, path, paper.id, links.get(path))
             self._settle(connection, kept=[chunk.id for chunk, _ in rows], gone=gone)
         self._clear_pending()
 

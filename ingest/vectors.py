@@ -6,6 +6,7 @@ as `VectorsBroken`, and the library decides whether to rebuild the collection or
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from ingest.errors import BadInput, LibraryDamaged
 from ingest.index import HNSW
+from ingest.lock import disk_full
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -241,8 +243,15 @@ def _chroma_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (ChromaError, ValueError, RuntimeError, OSError, KeyError, AttributeError) as error:
+        if _is_full(error):
+            raise disk_full(Path(where).parent) from error
         raise VectorsBroken(f"Chroma at {where} failed: {type(error).__name__}: {error}") from error
     except BaseException as error:
         if type(error).__name__ == "PanicException":  # a Rust panic inside Chroma: not an Exception, and not importable
             raise VectorsBroken(f"Chroma at {where} crashed: {error}") from error
         raise
+
+
+def _is_full(error: BaseException) -> bool:
+    text = str(error)
+    return "disk is full" in text or "No space left" in text or getattr(error, "errno", None) == errno.ENOSPC
