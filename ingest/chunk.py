@@ -26,6 +26,7 @@ _CONTEXT_TOKENS = 48  # more would drown a short passage
 _SECTION_TOKENS = 16
 _EXTRA_TOKENS = 64  # caption and header row of a table, which are worth more room
 _CHARACTERS_PER_TOKEN = 10  # a text with longer "words" is noise, which a vocabulary may count as one token
+_SLACK = 8  # tokens by which the count of a part may differ from that within its block
 _PARAGRAPH_FILL = 0.75  # a chunk this full rather ends with its paragraph
 
 _KINDS: dict[BlockKind, ChunkKind] = {
@@ -79,6 +80,7 @@ class _Passage:
     page: Page
     start: int
     end: int
+    tokens: int
     kind: ChunkKind
     section: str
     extra: str = ""
@@ -86,6 +88,13 @@ class _Passage:
     @property
     def text(self) -> str:
         return self.page.text[self.start : self.end]
+
+    @property
+    def torn(self) -> bool:
+        """Tell whether it begins or ends inside a word, where its tokens are not those of its block."""
+        text = self.page.text
+        edges = (text[place - 1 : place + 1] for place in (self.start, self.end) if 0 < place < len(text))
+        return not all(edge[0].isspace() or edge[1].isspace() for edge in edges)
 
     def chunk(self, identifier: str, source: str, ordinal: int, context: str) -> Chunk:
         return Chunk(
@@ -134,7 +143,7 @@ def _blocks(page: Page) -> list[Block]:
 
 
 def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
-    """Yield runs of neighbouring blocks of one kind and section, which may share a chunk; tables and captions may not."""
+    """Yield runs of blocks that may share a chunk: neighbours of one kind and section; a table or caption is alone."""
 
     def key(item: tuple[int, Block]) -> tuple[object, ...]:
         place, block = item
@@ -153,7 +162,8 @@ def _packed(
     for run in _runs(pieces, limit, overlap):
         # The first chunk of a table holds its header row itself.
         extra = f"{caption} {header}".strip() if run[0].start > block.start else caption
-        yield _Passage(page, run[0].start, run[-1].end, kind, block.section, extra)
+        tokens = sum(piece.tokens for piece in run)
+        yield _Passage(page, run[0].start, run[-1].end, tokens, kind, block.section, extra)
 
 
 def _table_context(page: Page, table: Block, blocks: Sequence[Block]) -> tuple[str, str]:
@@ -174,7 +184,10 @@ def _runs(pieces: Sequence[_Piece], limit: int, overlap: int) -> Iterator[Sequen
     first = 0
     left = sum(piece.tokens for piece in pieces)
     while first < len(pieces):
-        target = left / -(-left // limit) if left else limit
+        if _fits(left, pieces[-1].end - pieces[first].start, limit):
+            yield pieces[first:]
+            return
+        target = left / max(-(-left // limit), 1)
         end = _run_end(pieces, first, limit, target)
         yield pieces[first:end]
         begin = _step_back(pieces, first, end, overlap)
@@ -271,15 +284,18 @@ def _skip_space(text: str, start: int, end: int) -> int:
 
 
 def _fitted(passages: list[_Passage], embedder: Tokeniser, limit: int) -> list[_Passage]:
-    """Halve the passages that are too long after all: alone, a part may have more tokens than within its block."""
-    counts = embedder.count_tokens([passage.text for passage in passages])
-    fitted: list[_Passage] = []
-    for passage, count in zip(passages, counts, strict=True):
-        if count <= limit or passage.end - passage.start < 2:
-            fitted.append(passage)
-        else:
-            fitted += _fitted(_halves(passage), embedder, limit)
-    return fitted
+    """Halve the passages that are too long after all: alone, a part may have more tokens than within its block.
+
+    Only those near the limit or cut inside a word are counted again.
+    """
+    doubtful = [place for place, passage in enumerate(passages) if passage.tokens > limit - _SLACK or passage.torn]
+    counts = embedder.count_tokens([passages[place].text for place in doubtful])
+    fitted: list[list[_Passage]] = [[passage] for passage in passages]
+    for place, count in zip(doubtful, counts, strict=True):
+        passage = replace(passages[place], tokens=count)
+        whole = count <= limit or passage.end - passage.start < 2
+        fitted[place] = [passage] if whole else _fitted(_halves(passage), embedder, limit)
+    return [passage for parts in fitted for passage in parts]
 
 
 def _halves(passage: _Passage) -> list[_Passage]:
@@ -287,27 +303,27 @@ def _halves(passage: _Passage) -> list[_Passage]:
     spaces = [match.end() for match in _SPACE.finditer(text, start, end)]
     middle = min(spaces, key=lambda place: abs(2 * place - start - end), default=(start + end) // 2)
     spans = (_stripped(text, start, middle), (middle, end))
+    # The halves' own counts are not known: the old one makes sure that they are counted.
     return [replace(passage, start=first, end=last) for first, last in spans if last > first]
 
 
 def _contexts(passages: Sequence[_Passage], title: str, embedder: Tokeniser) -> list[str]:
     """Return the context of each passage, as long as the embedder still reads passage and context whole."""
-    rooms = [embedder.max_tokens - count for count in embedder.count_tokens([passage.text for passage in passages])]
-    trimmer = _Trimmer(
-        embedder, ["", title, *(part for passage in passages for part in (passage.section, passage.extra))]
-    )
-    contexts = [
-        trimmer.context(title, passage.section, passage.extra, room)
-        for passage, room in zip(passages, rooms, strict=True)
-    ]
-    return _checked_contexts(passages, contexts, embedder)
-
-
-def _checked_contexts(passages: Sequence[_Passage], contexts: list[str], embedder: Tokeniser) -> list[str]:
-    """Drop the context where, counted together with the text, it is too long after all."""
-    joined = [f"{context}\n{passage.text}" for passage, context in zip(passages, contexts, strict=True)]
-    counts = embedder.count_tokens(joined)
-    return [context if count <= embedder.max_tokens else "" for context, count in zip(contexts, counts, strict=True)]
+    parts = (part for passage in passages for part in (passage.section, passage.extra))
+    trimmer = _Trimmer(embedder, ["", title, *parts])
+    contexts: list[str] = []
+    sizes: list[int] = []
+    for passage in passages:
+        room = embedder.max_tokens - passage.tokens
+        context, spent = trimmer.context(title, passage.section, passage.extra, room)
+        contexts.append(context)
+        sizes.append(passage.tokens + spent)
+    near = [place for place, size in enumerate(sizes) if size > embedder.max_tokens - _SLACK]
+    counts = embedder.count_tokens([f"{contexts[place]}\n{passages[place].text}" for place in near])
+    for place, count in zip(near, counts, strict=True):
+        if count > embedder.max_tokens:  # joined, they have more tokens than apart
+            contexts[place] = ""
+    return contexts
 
 
 class _Trimmer:
@@ -317,13 +333,13 @@ class _Trimmer:
         known = list(dict.fromkeys(parts))
         self._tokens = dict(zip(known, embedder.tokenise_many(known), strict=True))
 
-    def context(self, title: str, section: str, extra: str, room: int) -> str:
-        """Return "title. section. extra" in at most `room` tokens; each joint counts as one."""
-        tail, spent = self._cut(extra, min(_EXTRA_TOKENS, room))
-        room = min(_CONTEXT_TOKENS, room - spent)
-        middle, spent = self._cut("" if section == title else section, min(_SECTION_TOKENS, room))
-        head, _ = self._cut(title, room - spent)
-        return ". ".join(part.rstrip(". ") for part in (head, middle, tail) if part)
+    def context(self, title: str, section: str, extra: str, room: int) -> tuple[str, int]:
+        """Return "title. section. extra" in at most `room` tokens, and how many; each joint counts as one."""
+        tail, last = self._cut(extra, min(_EXTRA_TOKENS, room))
+        room = min(_CONTEXT_TOKENS, room - last)
+        middle, second = self._cut("" if section == title else section, min(_SECTION_TOKENS, room))
+        head, first = self._cut(title, room - second)
+        return ". ".join(part.rstrip(". ") for part in (head, middle, tail) if part), first + second + last
 
     def _cut(self, text: str, room: int) -> tuple[str, int]:
         """Return the words of `text` that fit into `room` tokens, and how many tokens they and a joint take."""

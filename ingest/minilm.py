@@ -136,7 +136,7 @@ class MiniLM:
         return self._run(self._token_ids([text])[0])
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self.tokeniser.backend.encode_batch(list(texts), add_special_tokens=False)
+        encodings = self.tokeniser.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [[CLS, *encoding.ids[: self.max_tokens], SEP] for encoding in encodings]
 
     def _run(self, ids: list[int]) -> Vectors:

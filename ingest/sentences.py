@@ -17,20 +17,21 @@ def _words(listed: str) -> frozenset[str]:
 
 # Never the end of a sentence: what follows belongs to it.
 _ALWAYS_SHORT = _words(
-    """fig figs eq eqs eqn eqns ref refs sec secs sect sects tab tabs chap chaps app appx cf e.g i.e eg ie viz vs ca approx
-    resp vol vols pp p dr prof mr mrs ms st dept univ ed eds suppl supp incl excl wt at mol calc calcd exptl theor nos lett
-    phys chem mater sci res rev nat proc trans soc am int acad appl electrochem jan feb apr jun jul aug sept sep oct nov
-    dec"""
+    """fig figs eq eqs eqn eqns ref refs sec secs sect sects tab tabs chap chaps app appx cf e.g i.e eg ie viz vs ca
+    approx resp vol vols pp p dr prof mr mrs ms st dept univ ed eds suppl supp incl excl wt at mol calc calcd exptl
+    theor nos lett phys chem mater sci res rev nat proc trans soc am int acad appl electrochem jan feb apr jun jul
+    aug sept sep oct nov dec"""
 )
 # The end of a sentence only when a word follows that often begins one.
 _SOMETIMES_SHORT = _words("al etc inc ltd co corp jr sr no max min temp conc exp")
 _STARTERS = _words(
-    """The This These Those That There Their They It Its We Our In On At By For From To With Within Without As An If When
-    While Where Here However Moreover Furthermore Therefore Thus Hence Although Though Because Since After Before During
-    Both Each All Some Most Many Several Such Another Other One Two Three First Second Third Finally Next Then Also
-    Additionally Consequently Recently Similarly Interestingly Notably Figure Table Using Based Compared Despite Due Upon
-    Unlike Under Over Between Among Through Via What Which Why How Is Are Was Were Can Not No Yes He She His Her Results
-    According Nevertheless Subsequently Overall Meanwhile Specifically Importantly Indeed Instead Again A I"""
+    """The This These Those That There Their They It Its We Our In On At By For From To With Within Without As An If
+    When While Where Here However Moreover Furthermore Therefore Thus Hence Although Though Because Since After
+    Before During Both Each All Some Most Many Several Such Another Other One Two Three First Second Third Finally
+    Next Then Also Additionally Consequently Recently Similarly Interestingly Notably Figure Table Using Based
+    Compared Despite Due Upon Unlike Under Over Between Among Through Via What Which Why How Is Are Was Were Can Not
+    No Yes He She His Her Results According Nevertheless Subsequently Overall Meanwhile Specifically Importantly
+    Indeed Instead Again A I"""
 )
 _UNITS = _words("K V A W J N C T F H S M L Å Ω")
 
