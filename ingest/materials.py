@@ -701,8 +701,9 @@ def _opening(material: Material) -> str:
         else ""
     )
     system = f"{material.crystal_system} " if material.crystal_system else ""
-    kind = f"a {system}crystal{group}" if system or group else "a computed material"
-    return f"{material.formula_pretty} ({material.material_id}){others} is {kind}."
+    kind = f"{system}crystal{group}" if system or group else "computed material"
+    article = "an" if kind.startswith("orthorhombic") else "a"
+    return f"{material.formula_pretty} ({material.material_id}){others} is {article} {kind}."
 
 
 def _gap_sentence(material: Material) -> str:
@@ -712,8 +713,8 @@ def _gap_sentence(material: Material) -> str:
     source = ", ".join(part for part in (material.source, material.as_of) if part)
     told = f" ({source})" if source else ""
     functional = f"{material.band_gap_functional} " if material.band_gap_functional else "computed "
-    group = f", {material.spacegroup_symbol}" if material.spacegroup_symbol else ""
-    name = f"{_who(material)} ({material.material_id}{group})"
+    marks = (*material.names[:1], material.material_id, material.spacegroup_symbol)
+    name = f"{material.formula_pretty} ({', '.join(mark for mark in marks if mark)})"
     if gap == 0:
         return f"The {functional}band gap of {name} is 0 eV{told}: a metal or semimetal in this approximation."
     kind = {True: ", direct", False: ", indirect", None: ""}[material.is_gap_direct]

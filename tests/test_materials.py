@@ -302,6 +302,12 @@ def test_the_text_says_whose_gap_it_is_by_which_functional_and_whence(silicon: M
     assert "The formation energy of Si is 0.000 eV/atom" in text
 
 
+def test_the_text_uses_the_common_names(silicon: Material) -> None:
+    text = to_text(replace(silicon, names=("silicon", "Si-I"), crystal_system="orthorhombic"))
+    assert text.startswith("Si (mp-149), also called silicon, Si-I, is an orthorhombic crystal")
+    assert "The PBE band gap of Si (silicon, mp-149, Fd-3m) is 0.61 eV" in text
+
+
 def test_a_gap_of_zero_is_called_what_it_is(silicon: Material) -> None:
     assert "is 0 eV" in to_text(replace(silicon, band_gap_ev=0.0))
     assert "metal or semimetal in this approximation" in to_text(replace(silicon, band_gap_ev=0.0))
