@@ -10,7 +10,7 @@ import ctypes
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +27,9 @@ GENERATED_SPACE_GAP = 0.10
 OVERSTRIKE_GAP = -0.6
 LINE_END_HYPHENS = (0x02, 0xFFFE)  # how pdfium reports a hyphen that ends a line, in its two interfaces
 MAX_FORM_DEPTH = 4
+MAX_PATHS = 3000
+MAX_RULE_HEIGHT = 2.5  # points
+MIN_RULE_WIDTH = 40.0
 
 
 class Fragment(NamedTuple):
@@ -47,6 +50,14 @@ class Fragment(NamedTuple):
     def height(self) -> float:
         """Return the height of the fragment's box."""
         return self.bottom - self.top
+
+
+class Rule(NamedTuple):
+    """A thin horizontal line, in the reading frame."""
+
+    x0: float
+    x1: float
+    y: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,7 @@ class Glyphs:
     characters: int = 0
     unreadable: int = 0  # of them: without a Unicode meaning
     turned: tuple[Fragment, ...] = ()  # text that runs in another direction than most of the page
+    rules: tuple[Rule, ...] = ()
 
 
 class _Style(NamedTuple):
@@ -120,11 +132,13 @@ def read_glyphs(page: pypdfium2.PdfPage) -> Glyphs:
         boxes = _boxes(handle, count)
         visible = (codes > 0x20) & (codes != 0xA0) & ~((codes >= 0x7F) & (codes < 0xA0)) & (codes != 0x3000)
         visible &= ~((codes >= 0x2000) & (codes <= 0x200F))
-        styles, style_of = _styles(raw, page, handle, boxes, visible)
+        objects = _page_objects(page)
+        styles, style_of = _styles(handle, boxes, visible, _hidden_objects(raw, objects))
         visible &= style_of >= 0
     finally:
         textpage.close()
-    return _glyphs(codes, boxes, visible, styles, style_of, frame)
+    glyphs = _glyphs(codes, boxes, visible, styles, style_of, frame)
+    return replace(glyphs, rules=_rules(raw, objects, glyphs.frame))
 
 
 def _frame(page: pypdfium2.PdfPage) -> Frame:
@@ -182,11 +196,10 @@ def _boxes(handle: int, count: int) -> npt.NDArray[np.float32]:
 
 
 def _styles(
-    raw: Any,
-    page: pypdfium2.PdfPage,
     handle: int,
     boxes: npt.NDArray[np.float32],
     visible: npt.NDArray[np.bool_],
+    hidden: frozenset[int],
 ) -> tuple[list[_Style], npt.NDArray[np.int32]]:
     """Return the styles of the page and the index of each character's style (-1: invisible).
 
@@ -199,7 +212,6 @@ def _styles(
     indices = np.flatnonzero(heads)
     get_object = _call("FPDFText_GetTextObject", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
     objects = list(map(get_object, repeat(handle), indices.tolist()))
-    hidden = _hidden_objects(raw, page)
     styles: list[_Style] = []
     known: dict[int, int] = dict.fromkeys(hidden, -1)
     fonts: dict[int, tuple[str, bool]] = {}
@@ -261,14 +273,32 @@ def _font_name(font: int) -> tuple[str, bool]:
 # ---- text that a clipping rectangle hides: publishers paste whole manuscript pages of which one figure shows
 
 
-def _hidden_objects(raw: Any, page: pypdfium2.PdfPage) -> frozenset[int]:
-    """Return the text objects inside forms that stand outside the form's clipping rectangle."""
+def _page_objects(page: pypdfium2.PdfPage) -> list[int]:
     handle = _address(page.raw)
     count = _call("FPDFPage_CountObjects", ctypes.c_int, ctypes.c_void_p)(handle)
     get_object = _call("FPDFPage_GetObject", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
-    pointers = list(map(get_object, repeat(handle), range(count)))
+    return list(map(get_object, repeat(handle), range(count)))
+
+
+def _rules(raw: Any, objects: list[int], frame: Frame) -> tuple[Rule, ...]:  # noqa: ANN401
+    """Return the page's thin horizontal lines; those of vector drawings with thousands of paths are not looked at."""
+    paths = _of_type(objects, raw.FPDF_PAGEOBJ_PATH)
+    if not paths or len(paths) > MAX_PATHS:
+        return ()
+    bounds = np.zeros((len(paths), 4), np.float32)  # left, bottom, right, top
+    start = bounds.ctypes.data
+    get_bounds = _call("FPDFPageObj_GetBounds", ctypes.c_int, *(ctypes.c_void_p,) * 5)
+    places = [range(start + 4 * edge, start + 4 * edge + 16 * len(paths), 16) for edge in range(4)]
+    deque(map(get_bounds, paths, *places), maxlen=0)
+    placed = _to_reading(bounds[:, [0, 3, 2, 1]], frame)
+    thin = (placed[:, 3] - placed[:, 1] < MAX_RULE_HEIGHT) & (placed[:, 2] - placed[:, 0] > MIN_RULE_WIDTH)
+    return tuple(Rule(x0, x1, (top + bottom) / 2) for x0, top, x1, bottom in placed[thin].tolist())
+
+
+def _hidden_objects(raw: Any, objects: list[int]) -> frozenset[int]:  # noqa: ANN401
+    """Return the text objects inside forms that stand outside the form's clipping rectangle."""
     hidden: set[int] = set()
-    for form in _of_type(pointers, raw.FPDF_PAGEOBJ_FORM):
+    for form in _of_type(objects, raw.FPDF_PAGEOBJ_FORM):
         _walk_form(raw, form, hidden, 0)
     return frozenset(hidden)
 
@@ -411,17 +441,18 @@ def _fragments(
     style = style_of[index]
     sizes = np.array([found.size for found in styles])[style]
     bases = placed[:, 3] if vertical else np.array([_baseline(found, frame) for found in styles])[style]
-    skipped = np.diff(index) > 1
     gap = placed[1:, 0] - placed[:-1, 2]
     size = np.maximum(np.maximum(sizes[1:], sizes[:-1]), 1.0)
-    # Characters that pdfium dropped or made up (spaces) stand between; real and made-up spaces are told apart by the gap.
-    breaks = (skipped & (gap > GENERATED_SPACE_GAP * size)) | (gap > WORD_GAP * size) | (gap < OVERSTRIKE_GAP * size)
+    spaced = _spaces_between(codes, boxes, index) | ((np.diff(index) > 1) & (gap > GENERATED_SPACE_GAP * size))
+    # The letters of a ligature all have its box; any other step back begins something new.
+    back = (gap < OVERSTRIKE_GAP * size) & (placed[1:, 0] != placed[:-1, 0])
+    breaks = spaced | back | (gap > WORD_GAP * size)
     breaks |= (np.abs(bases[1:] - bases[:-1]) > 0.05 * size) | (np.abs(sizes[1:] - sizes[:-1]) > 0.05 * size)
     if turned:
-        breaks = skipped | (style[1:] != style[:-1])
+        breaks = (np.diff(index) > 1) | (style[1:] != style[:-1])
     firsts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
     lasts = np.append(firsts[1:], len(index))
-    spaced = np.concatenate(([True], skipped))[firsts].tolist()
+    spaces = np.concatenate(([True], spaced))[firsts].tolist()
     lows = np.minimum.reduceat(placed[:, :2], firsts, axis=0).tolist()
     highs = np.maximum.reduceat(placed[:, 2:], firsts, axis=0).tolist()
     text = codes[index].astype("<u4").tobytes().decode("utf-32-le", "replace")
@@ -435,10 +466,20 @@ def _fragments(
             bases[firsts].tolist(),
             sizes[firsts].tolist(),
             style[firsts].tolist(),
-            spaced,
+            spaces,
             strict=True,
         )
     )
+
+
+def _spaces_between(
+    codes: npt.NDArray[np.uint32], boxes: npt.NDArray[np.float32], index: npt.NDArray[np.intp]
+) -> npt.NDArray[np.bool_]:
+    """Whether a space of the file stands between neighbours; those that pdfium makes up have no width."""
+    extent = np.abs(boxes[:, 2] - boxes[:, 0]) + np.abs(boxes[:, 1] - boxes[:, 3])
+    real = np.isin(codes, (0x20, 0xA0, 0x3000)) & (extent > 0)
+    counts = np.cumsum(real)[index]
+    return np.asarray(counts[1:] > counts[:-1])
 
 
 def _face(style: _Style) -> tuple[bool, str]:

@@ -107,11 +107,7 @@ class Line:
 
 def touches(left: Fragment, right: Fragment) -> bool:
     """Whether two neighbours on a line belong to one word."""
-    gap = right.x0 - left.x1
-    size = max(left.size, right.size)
-    if abs(left.size - right.size) > 0.05 * size or abs(left.base - right.base) > 0.05 * size:
-        return gap < TOUCHING * size and not (right.spaced and gap > 0.10 * size)
-    return gap < TOUCHING * size and not right.spaced
+    return not right.spaced and right.x0 - left.x1 < TOUCHING * max(left.size, right.size)
 
 
 def find_lines(fragments: Sequence[Fragment]) -> list[Line]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingest.readers.layout import Line
+from ingest.readers.tables import TableLine
 from ingest.records import BlockKind
 
 LEADING_JUMP = 1.28  # a line distance that much above the usual one starts a new block
@@ -21,7 +22,26 @@ CAPTION = re.compile(
     r"\.?\s*(?P<number>(?:[A-Z]\.?)?\d{1,3}[a-z]?|[IVX]{1,5})\b(?P<after>\s*[.:|\-–—]|\s*$|\s)|^[図表]\s*[\d０-９]+"
 )
 BULLET = re.compile(r"^(?:[•▪■◦●○‣\uf0b7]|[–—*]$)")
-_NUMBERED_HEAD = re.compile(r"^(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.)$")
+_SECTION_MARK = r"(?:\W*(?:\d{1,2}\.?|[IVX]{1,4}\.)\s+|[■▪●◆□]\s*)?"
+REFERENCE_HEADING = re.compile(
+    rf"^{_SECTION_MARK}(?:references?(?: and notes)?|bibliography|literature(?: cited)?|notes and references|"
+    r"references cited|works cited|literatur(?:verzeichnis)?|references and links|参考文献|引用文献|文献)\W*$",
+    re.I,
+)
+NAMED_HEADING = re.compile(
+    rf"^{_SECTION_MARK}(?:abstract|summary|introduction|background|methods?|materials?(?: and methods?)?|methodology|"
+    r"experimental(?: (?:section|procedures?|methods?|details?|part))?|theory|results?(?: and discussions?)?|"
+    r"discussions?|conclusions?(?: and (?:outlook|perspectives?))?|concluding remarks|acknowledg(?:e?ments?|ing)|"
+    r"appendix(?: [a-z])?|(?:supplementary|supporting) (?:information|materials?)|author(?:s[’'])? contributions?|"
+    r"conflicts? of interest|competing (?:financial )?interests?|data availability(?: statement)?|funding|"
+    r"author information|associated content|keywords|"
+    r"要旨|概要|はじめに|緒言|序論|実験(?:方法)?|結果(?:と考察)?|考察|結論|まとめ|おわりに|謝辞)\W*$",
+    re.I,
+)
+NUMBERED_HEADING = re.compile(
+    r"^(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.(?:\d{1,2}\.?)*|Appendix [A-Z]\.?)\s+[^\W\d_]"
+)
+MAX_HEAD_LINE = 100  # characters
 
 
 @dataclass
@@ -79,11 +99,18 @@ def paragraphs(piece: Sequence[Line]) -> list[Draft]:
     usual = _usual_leading(piece)
     drafts: list[Draft] = []
     for line in piece:
-        if drafts and not _starts_block(drafts[-1].lines, line, left, right, usual):
+        if isinstance(line, TableLine):
+            drafts.append(_table_draft(line))
+        elif drafts and drafts[-1].kind != "table" and not _starts_block(drafts[-1].lines, line, left, right, usual):
             drafts[-1].lines.append(line)
         else:
             drafts.append(Draft([line]))
     return drafts
+
+
+def _table_draft(table: TableLine) -> Draft:
+    rows = [[list(cell) for cell in row] for row in table.rows]
+    return Draft([line for row in rows for cell in row for line in cell], "table", rows=rows)
 
 
 def _edges(piece: Sequence[Line]) -> tuple[float, float]:
@@ -112,6 +139,8 @@ def _starts_block(block: list[Line], line: Line, left: float, right: float, usua
         return True
     return (
         _changes_face(last, line)
+        or _is_head_line(line, last)
+        or _is_head_line(last, line)
         or bool(CAPTION.match(line.text) and _looks_like_caption(line, last))
         or bool(BULLET.match(line.text))
         or _is_indented(block, line, left)
@@ -138,6 +167,16 @@ def _changes_face(last: Line, line: Line) -> bool:
     return _solid(last) != _solid(line) and (last.bold != line.bold) and not small
 
 
+def _is_head_line(line: Line, neighbour: Line) -> bool:
+    """Whether a line reads like a section title: a usual name in capitals of its own, or a number and another font."""
+    text = line.text
+    if len(text) > MAX_HEAD_LINE:
+        return False
+    if (NAMED_HEADING.match(text) or REFERENCE_HEADING.match(text)) and not text[:1].islower():
+        return True
+    return bool(NUMBERED_HEADING.match(text)) and line.font != neighbour.font and text[-1] not in ",;-"
+
+
 def _solid(line: Line) -> bool:
     """Whether the whole line is bold."""
     return all(fragment.bold for fragment in line.fragments)
@@ -162,7 +201,7 @@ def _is_indented(block: list[Line], line: Line, left: float) -> bool:
 
 
 def _follows_an_end(last: Line, line: Line, left: float, right: float) -> bool:
-    if last.text[-1:] not in ".?!:。" and not _NUMBERED_HEAD.match(line.fragments[0].text):
+    if last.text[-1:] not in ".?!:。":
         return False
     return right - last.x1 > max(SHORT_LINE * (right - left), 2 * last.size) and right - left > 12 * last.size
 

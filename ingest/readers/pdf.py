@@ -25,6 +25,7 @@ from ingest.readers.layout import Line, find_gutter, find_lines, reading_order
 from ingest.readers.paragraphs import Draft, paragraphs, rejoin
 from ingest.readers.prose import Text, append_lines, vocabulary, words_of
 from ingest.readers.sections import classify
+from ingest.readers.tables import plain_tables, ruled_tables
 from ingest.records import BOX_SCALE, Block, Document, Metadata, Page
 
 if TYPE_CHECKING:
@@ -384,7 +385,7 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
         for found, drop in zip(lines, dropped, strict=True)
     ]
     hints = _gutters(kept)
-    drafts = [_drafts(found, hint) for found, hint in zip(kept, hints, strict=True)]
+    drafts = [_drafts(found, raw, hint) for found, raw, hint in zip(kept, raws, hints, strict=True)]
     for number, raw in enumerate(raws):
         if raw.recognised is not None:
             drafts[number] = _recognised_drafts(raw.recognised)
@@ -407,8 +408,9 @@ def _gutters(pages: Sequence[Sequence[Line]]) -> list[float | None]:
     return [middle if 2 * common >= len(found) and 3 * common >= len(pages) else None] * len(pages)
 
 
-def _drafts(lines: Sequence[Line], gutter: float | None) -> list[Draft]:
-    return [draft for piece in reading_order(lines, gutter_hint=gutter) for draft in paragraphs(piece)]
+def _drafts(lines: Sequence[Line], raw: _Raw, gutter: float | None) -> list[Draft]:
+    placed = ruled_tables(lines, raw.glyphs.rules)
+    return [draft for piece in reading_order(placed, gutter_hint=gutter) for draft in paragraphs(plain_tables(piece))]
 
 
 def _recognised_drafts(lines: Sequence[ocr.OcrLine]) -> list[Draft]:
@@ -476,12 +478,13 @@ def _block_text(draft: Draft, lines: Sequence[_Words], known: Any) -> Text:
         append_lines(text, lines, known)
         return text
     for row in draft.rows:
+        glue = "\n" if text.text else ""
         for number, cell in enumerate(row):
-            glue = "\n" if number == 0 else " | "
-            for words in map(words_of, cell):
-                for word in words:
-                    text.add(word, glue if text.text else "")
-                    glue = " "
+            glue += (" | " if text.text and glue != "\n" else "| ") if number else ""
+            for word in (word for line in cell for word in words_of(line)):
+                text.add(word, glue)
+                glue = " "
+            glue = "" if glue == " " else glue
     return text
 
 

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import re
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
-from ingest.readers.layout import Line
-from ingest.readers.paragraphs import CAPTION, Draft
+from ingest.readers.paragraphs import CAPTION, NAMED_HEADING, NUMBERED_HEADING, REFERENCE_HEADING, Draft
 
 HEADING_WORDS = 16
-REFERENCE_HEADING = re.compile(
-    r"^(?:\W*(?:\d{1,2}|[IVX]{1,4})\.?\s+)?(?:references?(?: and notes)?|bibliography|literature(?: cited)?|"
-    r"notes and references|references cited|works cited|literatur(?:verzeichnis)?|references and links|参考文献|引用文献|文献)\W*$",
-    re.I,
-)
-_NAMED = re.compile(
-    r"^(?:\W*(?:\d{1,2}|[IVX]{1,4})\.?\s+)?(?:abstract|summary|introduction|background|methods?|materials?(?: and methods)?|"
-    r"experimental(?: (?:section|procedures?|methods?|details?|part))?|methodology|theory|results?(?: and discussions?)?|discussions?|"
-    r"conclusions?(?: and (?:outlook|perspectives?))?|concluding remarks|acknowledg(?:e?ments?|ing)|appendix(?: [a-z])?|"
-    r"(?:supplementary|supporting) (?:information|materials?)|author contributions?|conflicts? of interest|"
-    r"competing interests?|data availability(?: statement)?|funding|author information|associated content|keywords|"
-    r"要旨|概要|はじめに|緒言|序論|実験(?:方法)?|結果(?:と考察)?|考察|結論|まとめ|おわりに|謝辞)\W*$",
-    re.I,
-)
-_NUMBERED = re.compile(r"^(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.|Appendix [A-Z]\.?)\s+[^\W\d_]")
 _ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
 _ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s)|[a-z]\)\s)")
 _FOOT = re.compile(
-    r"^(?:[*†‡§¶#]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:received|accepted|published|copyright|©|correspond|e-?mail|citation|how to cite|"
-    r"electronic supplementary|supporting information for)\b)",
+    r"^(?:[*†‡§¶#©]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:received|accepted|published|copyright|correspond|e-?mail|citation|how to cite|"
+    r"this is an open access|this article is licensed|open access|electronic supplementary|supporting information for)\b)",
     re.I,
 )
 _FRONT = re.compile(
@@ -50,18 +33,19 @@ def classify(
 
     `title` is what the file's own metadata says, used to recognise the title block; `outline` are the bookmarks' titles.
     """
-    body = body_size(draft for drafts in pages for draft in drafts)
+    every = [draft for drafts in pages for draft in drafts]
+    body, font = body_size(every), _body_font(every)
     marks = {_plain(entry) for entry in outline if _plain(entry)}
     _mark_captions(pages)
     _mark_title(pages, heights, body, title)
     for drafts in pages:
         for draft in drafts:
-            if draft.kind == "text" and _is_heading(draft, body, marks):
+            if draft.kind == "text" and _is_heading(draft, body, font, marks):
                 draft.kind = "heading"
-    _mark_front(pages, body)
+    _mark_front(pages)
     _mark_references(pages, body)
     for drafts, height in zip(pages, heights, strict=True):
-        _mark_footnotes(drafts, height, body)
+        _mark_footnotes(drafts, height, body, first=any(draft.kind == "title" for draft in drafts))
     _set_sections(pages)
 
 
@@ -72,6 +56,14 @@ def body_size(drafts: Iterable[Draft]) -> float:
         for line in draft.lines:
             weights[round(line.size, 1)] += line.characters
     return max(weights, key=lambda size: (weights[size], size)) if weights else 10.0
+
+
+def _body_font(drafts: Iterable[Draft]) -> str:
+    weights: Counter[str] = Counter()
+    for draft in drafts:
+        for line in draft.lines:
+            weights[line.font] += line.characters
+    return max(weights, key=lambda name: (weights[name], name)) if weights else ""
 
 
 def _plain(text: str) -> str:
@@ -147,7 +139,7 @@ def _title_score(draft: Draft, body: float, height: float) -> float:
         or words > 45
         or _FRONT.search(draft.text)
         or REFERENCE_HEADING.match(draft.text)
-        or _NAMED.match(draft.text)
+        or NAMED_HEADING.match(draft.text)
     ):
         return 0.0
     letters = sum(character.isalpha() for character in draft.text)
@@ -173,7 +165,7 @@ def _join_title(drafts: list[Draft], title: Draft) -> None:
         del drafts[position + 1]
 
 
-def _mark_front(pages: Sequence[list[Draft]], body: float) -> None:
+def _mark_front(pages: Sequence[list[Draft]]) -> None:
     """Mark masthead, authors and affiliations: what stands around the title before running text or a heading begins."""
     page = next((number for number, drafts in enumerate(pages) if any(draft.kind == "title" for draft in drafts)), None)
     if page is None:
@@ -184,7 +176,7 @@ def _mark_front(pages: Sequence[list[Draft]], body: float) -> None:
         if draft.kind in ("text", "heading") and not _is_prose(draft):
             draft.kind = "front"
     for draft in drafts[at + 1 :]:
-        if draft.kind == "heading" and not _is_person_line(draft, body):
+        if draft.kind == "heading" and not _belongs_to_front(draft):
             break
         if draft.kind not in ("text", "heading"):
             continue
@@ -193,14 +185,12 @@ def _mark_front(pages: Sequence[list[Draft]], body: float) -> None:
         draft.kind = "front"
 
 
-def _is_person_line(draft: Draft, body: float) -> bool:
-    """Whether a bold line under the title names people rather than a section."""
+def _belongs_to_front(draft: Draft) -> bool:
+    """Whether a bold line under the title names people or a label (ACCESS, OPEN) rather than a section."""
     text = draft.text
-    return (
-        not _NAMED.match(text)
-        and not _NUMBERED.match(text)
-        and (text.count(",") >= 1 or " and " in text or "*" in text)
-    )
+    if NAMED_HEADING.match(text) or NUMBERED_HEADING.match(text):
+        return False
+    return "," in text or " and " in text or "*" in text or len(text.split()) == 1
 
 
 def _is_prose(draft: Draft) -> bool:
@@ -216,30 +206,25 @@ def _is_cjk_prose(draft: Draft) -> bool:
 # ---- headings
 
 
-def _is_heading(draft: Draft, body: float, outline: set[str]) -> bool:
+def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool:
     text = draft.text
     words = text.split()
     letters = sum(character.isalpha() for character in text)
     if not letters >= 2 or len(words) > HEADING_WORDS or len(draft.lines) > 3 or draft.characters > 140:
         return False
-    if _NAMED.match(text) or REFERENCE_HEADING.match(text):
+    if NAMED_HEADING.match(text) or REFERENCE_HEADING.match(text):
         return True
     if len(_plain(text)) > 3 and _plain(text) in outline:
         return True
-    if text[-1] in ".,;:-" and not _NUMBERED.match(text):
+    if text[-1] in ".,;:-" and not NUMBERED_HEADING.match(text):
         return False
     if letters < 0.6 * draft.characters or draft.first.text[0].islower():
         return False
     larger = draft.size > 1.08 * body
-    numbered = bool(_NUMBERED.match(text))
-    if numbered and (larger or draft.bold or _set_apart(draft)):
+    numbered = bool(NUMBERED_HEADING.match(text))
+    if numbered and (larger or draft.bold or (draft.first.font != font and len(draft.lines) <= 2)):
         return len(words) > 1
     return (larger or (draft.bold and draft.size > 0.93 * body)) and not _FRONT.search(text) and text[0].isalnum()
-
-
-def _set_apart(draft: Draft) -> bool:
-    """Whether the block is one line in a face of its own (italic or small capitals), not a sentence."""
-    return len(draft.lines) == 1 and draft.text[-1] not in ".;:," and "Ital" in draft.first.font
 
 
 # ---- references
@@ -294,31 +279,24 @@ def _rejoined(drafts: list[Draft]) -> list[Draft]:
 # ---- footnotes and sections
 
 
-def _mark_footnotes(drafts: list[Draft], height: float, body: float) -> None:
+def _mark_footnotes(drafts: list[Draft], height: float, body: float, *, first: bool) -> None:
+    """Mark small print in the lower half; on the first page that is also addresses and licences without a mark."""
     for draft in drafts:
-        if draft.kind != "text" or draft.first.top < 0.55 * height:
+        if draft.kind != "text" or draft.first.top < 0.5 * height or draft.size > 0.95 * body:
             continue
-        if draft.size < 0.93 * body and _FOOT.match(draft.text):
+        if _FOOT.match(draft.text) or (first and draft.size < 0.93 * body and _FRONT.search(draft.text)):
             draft.kind = "footnote"
 
 
 def _set_sections(pages: Sequence[list[Draft]]) -> None:
+    """Give every block the last heading before it. Without one, the first paragraph after the title is the abstract."""
     section = ""
-    started = False
     for drafts in pages:
         for draft in drafts:
             if draft.kind == "heading":
-                section = re.sub(r"\s+", " ", draft.text).strip()
-                started = True
-            elif draft.kind == "text" and not started:
-                section = "Abstract" if _looks_like_abstract(draft) else section
-            draft.section = "" if draft.kind in ("title", "front") else section
-
-
-def _looks_like_abstract(draft: Draft) -> bool:
-    return bool(_ABSTRACT.match(draft.text)) or _is_prose(draft)
-
-
-def median_size(lines: Sequence[Line]) -> float:
-    """Return the median font size of lines."""
-    return statistics.median(line.size for line in lines) if lines else 0.0
+                section = re.sub(r"\s+", " ", draft.text).strip(" ■▪●◆□")
+                draft.section = section
+            elif draft.kind == "text" and not section and (_ABSTRACT.match(draft.text) or _is_prose(draft)):
+                draft.section, section = "Abstract", "\0"
+            elif draft.kind not in ("title", "front"):
+                draft.section = section.strip("\0")
