@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ingest.embed import Embedder
     from ingest.readers.isolated import ReaderPool
 
-BATCH_CHUNKS = 64  # embedded in one call: about a second, after which finished papers are handed on
+BATCH_CHUNKS = 32  # embedded in one call, after which finished papers are handed on; small, so that Ctrl-C is quick
 ROOM_CHUNKS = 3000  # may be read and not yet written
 PAPER_CHUNKS = 600  # what one paper counts for at most, so that a huge one does not stop the reading of others
 OLDEST_EVERY = 4  # of so many batches one goes to the paper that waits longest, the others to those nearest their end

@@ -36,7 +36,7 @@ from ingest.lock import WriterLock, holder, unwritable
 from ingest.materials import Material
 from ingest.records import Chunk, Filter, Page, Paper
 from ingest.vectors import VectorsBroken, VectorStore, borrow_store, check_url, return_store
-from ingest.verify import SAME_COSINE, VerifyReport, verify
+from ingest.verify import SAME_COSINE, VectorsReport, VerifyReport, check_vectors, verify
 
 SCHEMA_VERSION = 1
 INFO_FILE = "library.toml"
@@ -487,9 +487,10 @@ class Writer:
         store = self._claim()
         try:
             store.open_for_writing()
-            done = self._reconcile(store)
         except VectorsBroken as error:
             done = self._rebuild(store, error)
+        else:
+            done = self._align(store)
         with self._changing() as connection:
             connection.execute("DELETE FROM pending")
             catalog.bump_generation(connection)
@@ -542,13 +543,24 @@ class Writer:
             store.upsert(ids, vectors, sources)  # a replacement broke off: what the catalogue shows holds
             store.delete(sorted(set(pending) - set(ids)))
             if store.count() != total:
-                self._reconcile(store)
+                self._align(store)
         except VectorsBroken as error:
             self._rebuild(store, error)
         if pending:
             with self._changing() as changing:
                 changing.execute("DELETE FROM pending")
                 catalog.bump_generation(changing)
+
+    def _align(self, store: VectorStore) -> tuple[str, ...]:
+        """Mend what differs; where that does not help, because Chroma itself is broken, build it anew."""
+        try:
+            done = self._reconcile(store)
+            left = check_vectors(self._open_connection(), store, store.generation)
+        except VectorsBroken as error:
+            return self._rebuild(store, error)
+        if left == VectorsReport():
+            return done
+        return self._rebuild(store, VectorsBroken("Chroma still differs from the catalogue after mending"))
 
     def _reconcile(self, store: VectorStore) -> tuple[str, ...]:
         connection = self._open_connection()

@@ -52,6 +52,7 @@ class VectorStore:
         self._collection: Collection | None = None
         self._lock = threading.RLock()
         self.generation = -1  # of the catalogue when the client was opened
+        self._failures = 0  # of opening the client
         self.users = 0
         self.writers = 0  # this process writes: its own client is never stale
 
@@ -164,7 +165,7 @@ class VectorStore:
         if not create and not self.exists():
             raise VectorsBroken(f"{self._folder} holds no Chroma database")
         with _chroma_errors(self._where):
-            self._client = self._client or _client(self._folder, self._url)
+            self._client = self._client or self._make_client()
             # Chroma's default embedding function would be downloaded on first use; None forbids it.
             if create:
                 self._collection = self._client.get_or_create_collection(
@@ -175,9 +176,19 @@ class VectorStore:
             else:
                 self._collection = self._client.get_collection(self._name, embedding_function=None)
 
+    def _make_client(self) -> ClientAPI:
+        # Chroma keeps what it opened under the spelling of the path, even when opening failed half-way: after a failure
+        # only another spelling of the same path gets a fresh start.
+        path = f"{self._folder}{os.sep}{f'.{os.sep}' * self._failures}"
+        try:
+            return _client(path, self._url)
+        except BaseException:
+            self._failures += 1
+            raise
+
     def _drop_collection(self) -> None:
         with _chroma_errors(self._where):
-            self._client = self._client or _client(self._folder, self._url)
+            self._client = self._client or self._make_client()
             self._collection = None
             if self._name in {each.name for each in self._client.list_collections()}:
                 self._client.delete_collection(self._name)
@@ -219,13 +230,13 @@ def check_url(url: str) -> None:
         raise BadInput(f"{url!r} is not the address of a Chroma server", hint="Write it like http://localhost:8000")
 
 
-def _client(folder: Path, url: str) -> ClientAPI:
+def _client(path: str, url: str) -> ClientAPI:
     import chromadb
     from chromadb.config import Settings
 
     settings = Settings(anonymized_telemetry=False)
     if not url:
-        return chromadb.PersistentClient(path=str(folder), settings=settings)
+        return chromadb.PersistentClient(path=path, settings=settings)
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
