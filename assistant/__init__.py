@@ -1,0 +1,23 @@
+"""Answers questions from a library, with quotes that are checked, and measures how well it does.
+
+`from assistant import Assistant, Answer, Citation`; importing this package loads nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assistant.answer import Answer, Assistant
+    from assistant.citations import Citation
+
+__all__ = ["Answer", "Assistant", "Citation"]
+
+_HOME = {"Answer": "assistant.answer", "Assistant": "assistant.answer", "Citation": "assistant.citations"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'assistant' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -7,6 +7,7 @@ term at each place, so that 固体電解質 is not read as 固体 and 電解質.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
 _TERMS = """
@@ -507,6 +508,15 @@ X線回折|X-ray diffraction|XRD
 維持|retain|maintain
 """
 
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a text; `english` are the English words for it where it is a term of the glossary."""
+
+    text: str
+    english: tuple[str, ...] = ()
+
+
 SCRIPT = re.compile("[぀-ヿ㐀-鿿]")
 
 
@@ -516,22 +526,25 @@ def is_japanese(text: str) -> bool:
     return bool(letters) and len(SCRIPT.findall(text)) >= 0.2 * len(letters)
 
 
+def split(text: str) -> list[Part]:
+    """Cut `text` into known Japanese terms and what stands between them, in order."""
+    terms, pattern = _table()
+    parts: list[Part] = []
+    position = 0
+    for match in pattern.finditer(text):
+        parts += [Part(text[position : match.start()]), Part(match.group(), terms[match.group()])]
+        position = match.end()
+    return [part for part in (*parts, Part(text[position:])) if part.text]
+
+
 def translate_terms(text: str) -> list[str]:
     """Return the English words for the Japanese terms of `text`, in order and without repeats."""
-    terms, pattern = _table()
-    found = (word for term in pattern.findall(text) for word in terms[term])
-    return list(dict.fromkeys(found))
-
-
-def expand(question: str) -> str:
-    """Return the question followed by the English words for its Japanese terms; others come back unchanged."""
-    words = translate_terms(question) if SCRIPT.search(question) else []
-    return f"{question} {' '.join(words)}" if words else question
+    return list(dict.fromkeys(word for part in split(text) for word in part.english))
 
 
 @cache
-def _table() -> tuple[dict[str, list[str]], re.Pattern[str]]:
+def _table() -> tuple[dict[str, tuple[str, ...]], re.Pattern[str]]:
     rows = [line.split("|") for line in _TERMS.strip().splitlines()]
-    terms = {row[0]: row[1:] for row in rows}
+    terms = {row[0]: tuple(row[1:]) for row in rows}
     longest_first = sorted(terms, key=len, reverse=True)
     return terms, re.compile("|".join(map(re.escape, longest_first)))

@@ -1,0 +1,304 @@
+"""Answers without a language model: the sentences of the retrieved passages, ranked for a question.
+
+Every sentence gets a few features (similarity, shared rare terms, a number with a fitting unit, …); fixed weights turn
+them into a score and into the decision whether there is an answer at all (fitted by `benchmarks/answers.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assistant.quantities import quantities
+from assistant.question import Question, Term
+from ingest import lexical
+from ingest.chunk import sentences
+from ingest.records import Hit, Page
+
+Matrix = npt.NDArray[np.float32]
+Embed = Callable[[Sequence[str]], Matrix]
+PageOf = Callable[[str, int], Page]
+
+MAX_CANDIDATES = 160
+MAX_CHARACTERS = 900  # longer "sentences" are formulas, listings or tables run together
+MIN_WORDS = 4
+REPEATS = 0.92  # cosine from which two sentences say the same
+MARGIN = 0.30  # below the best score by more than this, a further quote does not help
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence or table row at `[start, end)` of a page, and what it needs to be understood."""
+
+    hit: Hit
+    page: Page
+    start: int
+    end: int
+    section: str
+    context: str = ""  # the sentence before, or a table's head
+    whole: bool = True  # False where a page border cuts it
+
+    @property
+    def text(self) -> str:
+        """Return the sentence, word for word."""
+        return self.page.text[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate with its score and its features, in the order of `FEATURES`."""
+
+    candidate: Candidate
+    score: float
+    features: tuple[float, ...]
+    vector: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """Whether the candidates answer the question: a probability, and the terms that none of the best ones mentions."""
+
+    probability: float
+    missing: tuple[str, ...]  # not near the question
+    unknown: tuple[str, ...]  # nowhere in the library
+    features: tuple[float, ...]
+
+
+FEATURES = ("similarity", "coverage", "passage", "near", "rank", "fits", "cue", "whole", "table")
+WEIGHTS = np.array([1.0, 0.6, 0.3, 0.3, 0.1, 0.2, 0.15, 0.1, -0.05], dtype=np.float32)
+
+SUPPORT_FEATURES = ("similarity", "passage", "coverage", "near", "name", "fits")
+SUPPORT_WEIGHTS = np.array([4.0, 2.0, 2.0, 3.0, 2.0, 0.5], dtype=np.float32)
+SUPPORT_BIAS = -6.0
+
+
+def candidates(hits: Sequence[Hit], page_of: PageOf) -> list[Candidate]:
+    """Return the sentences and table rows of the passages, best passage first, each once."""
+    found: dict[tuple[str, int, int], Candidate] = {}
+    for hit in hits:
+        page = _page(hit, page_of)
+        for candidate in _table_rows(hit, page) if hit.chunk.kind == "table" else _sentences(hit, page):
+            if _readable(candidate):
+                found.setdefault((hit.chunk.source, page.number, candidate.start), candidate)
+    return list(found.values())[:MAX_CANDIDATES]
+
+
+def rank(question: Question, pool: Sequence[Candidate], *, query: Matrix, embed: Embed) -> list[Ranked]:
+    """Return the candidates with their scores, best first. `query` is the question's vector, of length 1."""
+    if not pool:
+        return []
+    vectors = embed([_embedded(candidate) for candidate in pool])
+    table = np.array(list(_features(question, pool, vectors @ query)), dtype=np.float32)
+    scores = table @ WEIGHTS
+    order = np.argsort(-scores, kind="stable")
+    return [Ranked(pool[i], float(scores[i]), tuple(table[i].tolist()), vectors[i]) for i in order]
+
+
+def choose(ranked: Sequence[Ranked], *, most: int) -> list[Ranked]:
+    """Return up to `most` of the best candidates that do not repeat one another."""
+    chosen: list[Ranked] = []
+    for one in ranked:
+        if len(chosen) == most or (chosen and one.score < chosen[0].score - MARGIN):
+            break
+        if not any(_repeats(one, other) for other in chosen):
+            chosen.append(one)
+    return chosen
+
+
+def support(question: Question, ranked: Sequence[Ranked]) -> Support:
+    """Judge whether the best candidates answer the question at all."""
+    top = ranked[:5]
+    tokens = frozenset[str]().union(*(_tokens(one.candidate) for one in top))
+    passage = [_passage_tokens(one.candidate) | tokens for one in top]
+    missing = tuple(term.surface for term in question.terms if _is_missing(term, passage))
+    unknown = tuple(term.surface for term in question.terms if term.frequency == 0 and term.surface in missing)
+    features = _support_features(question, top, passage)
+    logit = float(np.dot(features, SUPPORT_WEIGHTS)) + SUPPORT_BIAS
+    return Support(float(1 / (1 + np.exp(-logit))), missing, unknown, features)
+
+
+# --- candidates ---------------------------------------------------------------------------------------------------
+
+
+def _page(hit: Hit, page_of: PageOf) -> Page:
+    # A materials record has no page: its text is all there is.
+    if hit.chunk.kind == "material":
+        return Page(number=hit.chunk.page, text=hit.chunk.text)
+    return page_of(hit.chunk.source, hit.chunk.page)
+
+
+def _sentences(hit: Hit, page: Page) -> list[Candidate]:
+    """Return the sentences that stand in the passage, each whole even where the passage's border cuts it."""
+    chunk = hit.chunk
+    found: list[Candidate] = []
+    for start, end, section in _stretches(hit, page):
+        spans = [(start + left, start + right) for left, right in sentences(page.text[start:end])]
+        before = [(start, start), *spans]
+        for (earlier, _), (left, right) in zip(before, spans, strict=False):
+            if min(right, chunk.end) - max(left, chunk.start) > 0.5 * (right - left):
+                context = page.text[earlier:left].strip() if _POINTS_BACK.match(page.text[left:right]) else ""
+                whole = _is_whole(page.text, left, right, last=right == spans[-1][1])
+                found.append(Candidate(hit, page, left, right, section, context, whole))
+    return found
+
+
+def _stretches(hit: Hit, page: Page) -> list[tuple[int, int, str]]:
+    chunk = hit.chunk
+    kinds = ("caption",) if chunk.kind == "caption" else ("text", "front", "footnote", "title")
+    touched = [
+        (block.start, block.end, block.section or chunk.section)
+        for block in page.blocks
+        if block.start < chunk.end and block.end > chunk.start and block.kind in kinds
+    ]
+    return touched or [(chunk.start, chunk.end, chunk.section)]
+
+
+def _table_rows(hit: Hit, page: Page) -> list[Candidate]:
+    """Return the rows of a table, each with the table's first row as context."""
+    chunk = hit.chunk
+    block = page.block_at(chunk.start)
+    top = block.start if block else chunk.start
+    head = page.text[top : page.text.find("\n", top) if "\n" in page.text[top : chunk.end] else chunk.end]
+    rows: list[Candidate] = []
+    position = chunk.start
+    for line in page.text[chunk.start : chunk.end].split("\n"):
+        left = position + len(line) - len(line.lstrip())
+        if line.strip():
+            context = head if left != top else ""
+            rows.append(Candidate(hit, page, left, left + len(line.strip()), chunk.section, context))
+        position += len(line) + 1
+    return rows
+
+
+_POINTS_BACK = re.compile(
+    r"(?:This|These|That|Those|It|Its|They|Their|Such|Both|Here|Thus|Therefore|Hence|However|Moreover"
+    r"|The (?:former|latter))\b|(?:これ|この|それ|その|これら)"
+)
+_END = re.compile(r"[.!?。！？:;)\]”\"]\s*$")
+
+
+def _is_whole(text: str, left: int, right: int, *, last: bool) -> bool:
+    first = text[left : left + 1]
+    begins_cut = first.islower() and not re.match(r"[a-z]?[A-Z0-9-]|p[HK]", text[left : left + 2])
+    return not begins_cut and not (last and not _END.search(text[left:right]))
+
+
+_REFERENCE = re.compile(
+    r"\bdoi\b|https?://|\b(?:19|20)\d\d, ?\d+[,(]|\bet al\.,? .{0,40}\b\d+ ?\((?:19|20)\d\d\)|©|\bAll rights reserved"
+)
+_LETTER = re.compile(r"[^\W\d_]")
+
+
+def _readable(candidate: Candidate) -> bool:
+    """Whether this is prose or a table row, and not debris of a figure, a formula or a reference list."""
+    text = candidate.text
+    if candidate.hit.chunk.kind == "table":
+        return any(map(str.isalnum, text)) and len(text) <= MAX_CHARACTERS
+    words = text.split()
+    cjk = len(re.findall("[぀-ヿ一-鿿]", text))
+    if not (len(words) >= MIN_WORDS or cjk >= 8) or len(text) > MAX_CHARACTERS or _REFERENCE.search(text):
+        return False
+    letters = len(_LETTER.findall(text))
+    long_words = sum(len(_LETTER.findall(word)) >= 3 for word in words)
+    return letters >= 0.5 * len(text.replace(" ", "")) and (cjk >= 8 or long_words >= 0.3 * len(words))
+
+
+# --- features -----------------------------------------------------------------------------------------------------
+
+
+def _embedded(candidate: Candidate) -> str:
+    if candidate.hit.chunk.kind == "table":
+        return f"{candidate.context}\n{candidate.text}"[:MAX_CHARACTERS]
+    return f"{candidate.context} {candidate.text}".strip()
+
+
+def _tokens(candidate: Candidate) -> frozenset[str]:
+    return frozenset(lexical.tokens(f"{candidate.context} {candidate.text}"))
+
+
+def _passage_tokens(candidate: Candidate) -> frozenset[str]:
+    return frozenset(lexical.tokens(candidate.hit.chunk.embedded_text))
+
+
+def _features(question: Question, pool: Sequence[Candidate], similarities: Matrix) -> list[tuple[float, ...]]:
+    places = {chunk: place for place, chunk in enumerate(dict.fromkeys(candidate.hit.chunk.id for candidate in pool))}
+    passages: Mapping[str, frozenset[str]] = {c.hit.chunk.id: _passage_tokens(c) for c in pool}
+    return [
+        (
+            float(similarity),
+            question.coverage(_tokens(candidate)),
+            candidate.hit.dense or 0.0,
+            question.coverage(passages[candidate.hit.chunk.id] | _tokens(candidate)),
+            1.0 / (1.0 + places[candidate.hit.chunk.id]),
+            _fits(question, candidate.text),
+            _cue(question, candidate.text),
+            float(candidate.whole),
+            float(candidate.hit.chunk.kind == "table"),
+        )
+        for candidate, similarity in zip(pool, similarities, strict=True)
+    ]
+
+
+def _fits(question: Question, text: str) -> float:
+    """Return how well the numbers of a sentence fit a question for a number: 1 in a wanted unit, less in others."""
+    if question.kind not in ("number", "date"):
+        return 0.0
+    best = 0.0
+    for quantity in quantities(text):
+        if any(str(value) in question.numbers for value in quantity.values):
+            continue
+        if question.kind == "date":
+            best = max(best, float(any(1800 <= value <= 2100 for value in quantity.values)))
+        elif quantity.unit and quantity.unit in question.units:
+            return 1.0
+        else:
+            best = max(best, 0.5 if quantity.unit else 0.35)
+    return best
+
+
+_CUES = {
+    "reason": re.compile(
+        r"\b(?:because|due to|owing to|since|therefore|thus|as a result|in order to|so that)\b|\b(?:attribut|ascrib)"
+        r"|\b(?:caus(?:e|ed|es|ing)|leads? to|led to|result(?:s|ed|ing)? (?:in|from))\b|ため|から|より",
+        re.IGNORECASE,
+    ),
+    "definition": re.compile(
+        r"\b(?:is|are) (?:an?|the|called|defined|known)\b|\brefers? to\b|\bstands? for\b|\bdenot|\bdefined as\b"
+        r"|\bmeans?\b|\([A-Z][A-Za-z-]{1,10}\)|とは|定義"
+    ),
+}
+
+
+def _cue(question: Question, text: str) -> float:
+    cue = _CUES.get(question.kind)
+    return float(bool(cue and cue.search(text)))
+
+
+# --- choosing and abstaining --------------------------------------------------------------------------------------
+
+
+def _repeats(one: Ranked, other: Ranked) -> bool:
+    if float(one.vector @ other.vector) >= REPEATS:
+        return True
+    left, right = _tokens(one.candidate), _tokens(other.candidate)
+    return len(left & right) > 0.75 * min(len(left), len(right))
+
+
+def _is_missing(term: Term, passages: Sequence[frozenset[str]]) -> bool:
+    return all(term.covered(tokens) < 1.0 for tokens in passages)
+
+
+def _support_features(
+    question: Question, top: Sequence[Ranked], passages: Sequence[frozenset[str]]
+) -> tuple[float, ...]:
+    if not top:
+        return (0.0,) * len(SUPPORT_FEATURES)
+    similarity, coverage, dense, near = (max(one.features[i] for one in top) for i in range(4))
+    names = [term for term in question.terms if term.name or term.frequency == 0]
+    named = min((max(term.covered(tokens) for tokens in passages) for term in names), default=1.0)
+    fits = max(one.features[FEATURES.index("fits")] for one in top) if question.kind == "number" else 1.0
+    return similarity, dense, coverage, near, named, fits
