@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -264,7 +265,7 @@ def _font_name(font: int) -> tuple[str, bool]:
     get_name = _call("FPDFFont_GetBaseFontName", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     buffer = ctypes.create_string_buffer(128)
     get_name(font, ctypes.addressof(buffer), 128)
-    name = buffer.value.decode("utf-8", "replace").split("+", 1)[-1]
+    name = re.sub(r"^[A-Z]{6}\+", "", buffer.value.decode("utf-8", "replace"))
     lowered = name.lower()
     bold = any(mark in lowered for mark in ("bold", "black", "heavy", "-bd", "medi", "cmbx", ".b", "demi"))
     return name, bold or _call("FPDFFont_GetWeight", ctypes.c_int, ctypes.c_void_p)(font) >= 600
@@ -455,7 +456,7 @@ def _fragments(
     spaces = np.concatenate(([True], spaced))[firsts].tolist()
     lows = np.minimum.reduceat(placed[:, :2], firsts, axis=0).tolist()
     highs = np.maximum.reduceat(placed[:, 2:], firsts, axis=0).tolist()
-    text = codes[index].astype("<u4").tobytes().decode("utf-32-le", "replace")
+    text = _decoded(codes[index], style, styles)
     return tuple(
         Fragment(text[first:last], low[0], low[1], high[0], high[1], base, size_, *_face(styles[number]), space)
         for first, last, low, high, base, size_, number, space in zip(
@@ -470,6 +471,21 @@ def _fragments(
             strict=True,
         )
     )
+
+
+# The mathematical fonts "AdvP4C4E…" of several publishers (RSC, Wiley, Elsevier) name their signs after Latin letters.
+_PI_FONT = "AdvP4C4E"
+_PI_SIGNS = {ord("¼"): ord("="), ord("þ"): ord("+"), ord("ð"): ord("("), ord("Þ"): ord(")")}
+
+
+def _decoded(codes: npt.NDArray[np.uint32], style: npt.NDArray[np.int32], styles: list[_Style]) -> str:
+    pi_styles = [number for number, found in enumerate(styles) if found.font.startswith(_PI_FONT)]
+    if pi_styles:
+        in_pi = np.isin(style, pi_styles)
+        codes = codes.copy()
+        for letter, sign in _PI_SIGNS.items():
+            codes[in_pi & (codes == letter)] = sign
+    return codes.astype("<u4").tobytes().decode("utf-32-le", "replace")
 
 
 def _spaces_between(

@@ -7,10 +7,12 @@ right, and a column may have columns of its own.
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +26,7 @@ TOUCHING = 0.14
 MIN_TEXT_CHARACTERS = 12  # a line with fewer says nothing about columns
 MIN_COLUMN_LINES = 3
 MAX_COLUMN_DEPTH = 3
+FILL_PERCENTILE = 70  # of the lines' widths: some are short beside a picture
 SIDE_NOTE_REACH = 3.0  # of the size: crossing lines farther apart may have columns between them
 
 
@@ -220,8 +223,8 @@ def _gutter_score(texts: list[Line], starts: np.ndarray, ends: np.ndarray, x: fl
         return 0.0
     in_left, in_right = good[left_bands], good[right_bands]
     # Running text fills its column; the cells of a table do not.
-    fill_left = np.median((ends - starts)[is_left][in_left]) / max(x - starts.min(), 1.0)
-    fill_right = np.median((ends - starts)[is_right][in_right]) / max(ends.max() - x, 1.0)
+    fill_left = np.percentile((ends - starts)[is_left][in_left], FILL_PERCENTILE) / max(x - starts.min(), 1.0)
+    fill_right = np.percentile((ends - starts)[is_right][in_right], FILL_PERCENTILE) / max(ends.max() - x, 1.0)
     if min(fill_left, fill_right) < 0.5:
         return 0.0
     return float(pairs[good].sum())
@@ -234,15 +237,30 @@ def _ordered(lines: list[Line], depth: int, hint: float | None) -> list[list[Lin
     if gutter is None:
         return [_downwards(lines)]
     pieces: list[list[Line]] = []
-    for band, crosses in _bands(lines, gutter):
+    waiting: list[Line] = []
+    for band, crosses, beside in _bands(lines, gutter):
         if crosses:
-            pieces.append(_downwards(band))
+            pieces.extend([_downwards(waiting), _downwards(band)])
+            waiting = beside
             continue
         left = [line for line in band if (line.x0 + line.x1) / 2 < gutter]
         right = [line for line in band if (line.x0 + line.x1) / 2 >= gutter]
+        if waiting and _opens_column(waiting, right, gutter):
+            right = [*waiting, *right]
+        else:
+            pieces.append(_downwards(waiting))
+        waiting = []
         for side in (left, right):
             pieces.extend(_ordered(side, depth + 1, None))
-    return pieces
+    return [*pieces, _downwards(waiting)]
+
+
+def _opens_column(beside: Sequence[Line], right: Sequence[Line], gutter: float) -> bool:
+    """Whether what stands beside a wide block is the start of the right column and not a note of its own (smaller print)."""
+    if not right or min(line.x0 for line in beside) < gutter:
+        return False
+    sizes = [statistics.median(line.size for line in lines) for lines in (beside, right)]
+    return abs(sizes[0] - sizes[1]) < 0.05 * sizes[1]
 
 
 def _fits(lines: list[Line], gutter: float) -> bool:
@@ -252,10 +270,10 @@ def _fits(lines: list[Line], gutter: float) -> bool:
     return len(texts) >= MIN_COLUMN_LINES and crossing <= 0.4 * len(texts)
 
 
-def _bands(lines: list[Line], gutter: float) -> Iterable[tuple[list[Line], bool]]:
+def _bands(lines: list[Line], gutter: float) -> Iterable[tuple[list[Line], bool, list[Line]]]:
     """Yield the page's bands from top to bottom: lines that cross the gutter, and what stands between them.
 
-    A side note next to lines that cross (a copyright box beside the abstract) does not part them: it comes after them.
+    Lines next to a block that crosses (a copyright box beside the abstract) do not part it: they are yielded with it.
     """
     band: list[Line] = []
     beside: list[Line] = []
@@ -268,24 +286,18 @@ def _bands(lines: list[Line], gutter: float) -> Iterable[tuple[list[Line], bool]
             beside.append(line)
             continue
         if band and across[number] != crosses:
-            yield band, crosses
-            if beside:
-                yield beside, True
-                beside = []
-            band = []
+            yield band, crosses, beside if crosses else []
+            band, beside = [], [] if crosses else beside
         band.append(line)
         crosses = across[number]
-    if band:
-        yield band, crosses
-    if beside:
-        yield beside, True
+    yield band, crosses, beside
 
 
 def _side_notes(rows: Sequence[Line], across: Sequence[bool]) -> frozenset[int]:
     """Return the lines that stand at the height of a run of crossing lines, and wholly to one side of it."""
     crossing = [number for number, crosses in enumerate(across) if crosses]
     found: set[int] = set()
-    for upper, lower in zip(crossing, crossing[1:], strict=False):
+    for upper, lower in pairwise(crossing):
         first, second = rows[upper], rows[lower]
         between = range(upper + 1, lower)
         if not between or second.base - first.base > SIDE_NOTE_REACH * max(first.size, second.size):
@@ -293,7 +305,22 @@ def _side_notes(rows: Sequence[Line], across: Sequence[bool]) -> frozenset[int]:
         left, right = max(first.x0, second.x0), min(first.x1, second.x1)
         if all(rows[number].x0 > right or rows[number].x1 < left for number in between):
             found.update(between)
-    return frozenset(found)
+    return frozenset(found | _reaching_up(rows, across, found))
+
+
+def _reaching_up(rows: Sequence[Line], across: Sequence[bool], found: set[int]) -> set[int]:
+    """Return the lines right above a side note's first line that continue it upwards, past the top of the block beside it."""
+    above: set[int] = set()
+    for number in sorted(found, reverse=True):
+        low = number
+        for candidate in range(number - 1, -1, -1):
+            near = rows[low].base - rows[candidate].base
+            if near > 1.6 * rows[low].size:
+                break
+            if abs(rows[candidate].x0 - rows[low].x0) < 2 and not across[candidate]:
+                above.add(candidate)
+                low = candidate
+    return above - found
 
 
 def _downwards(lines: Iterable[Line]) -> list[Line]:

@@ -23,7 +23,8 @@ _RAISED = 0.15
 _CITATION = re.compile(r"^[\[(]?\d{1,3}[a-z]?(?:[,;\u2013\u2014\u2010\u2212-]+\d{1,3}[a-z]?)*[,\])]?$")
 _ENDS_IN_WORD = re.compile(r"(?:[a-z\u00df-\u00f6\u00f8-\u00ff]{3,}|[\]\u201d\u2019\"'.,;:?!])$")
 _LIGATURES = str.maketrans(
-    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
+    # The last three are where the fonts "AdvOT…" of several publishers (RSC, Wiley) keep theirs, in the private area.
+    {"\ue103": "fi", "\ue104": "fl", "\ue09d": "ft", "\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
 # TeX draws an accent, then the letter beneath it.
 _ACCENTS = {
@@ -31,7 +32,7 @@ _ACCENTS = {
     "\u02da": "\u030a", "\u00af": "\u0304", "\u02c7": "\u030c", "\u02d8": "\u0306", "\u02dd": "\u030b", "\u02d9": "\u0307",
 }  # fmt: skip
 _ACCENTED = re.compile(f"([{''.join(_ACCENTS)}])([A-Za-z\u0131\u0237])")
-_CLEAN = re.compile("[\ufb00-\ufb06\u00b4`\u00a8\u02c6-\u02dd\u00af\u00ad\ufffe\x00-\x1f]")
+_CLEAN = re.compile("[\ue09d\ue103\ue104\ufb00-\ufb06\u00b4`\u00a8\u02c6-\u02dd\u00af\u00ad\ufffe\x00-\x1f]")
 _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
 
 

@@ -11,9 +11,9 @@ from ingest.readers.paragraphs import CAPTION, NAMED_HEADING, NUMBERED_HEADING, 
 
 HEADING_WORDS = 16
 _ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
-_ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s)|[a-z]\)\s)")
+_ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s|$)|[a-z]\)\s)")
 _FOOT = re.compile(
-    r"^(?:[*†‡§¶#©]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:received|accepted|published|copyright|correspond|e-?mail|citation|how to cite|"
+    r"^(?:[*†‡§¶#©]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:doi|received|accepted|published|copyright|correspond|e-?mail|citation|how to cite|"
     r"this is an open access|this article is licensed|open access|electronic supplementary|supporting information for)\b)",
     re.I,
 )
@@ -43,7 +43,7 @@ def classify(
             if draft.kind == "text" and _is_heading(draft, body, font, marks):
                 draft.kind = "heading"
     _mark_front(pages)
-    _mark_references(pages, body)
+    _mark_references(pages)
     for drafts, height in zip(pages, heights, strict=True):
         _mark_footnotes(drafts, height, body, first=any(draft.kind == "title" for draft in drafts))
     _set_sections(pages)
@@ -118,6 +118,7 @@ def _mark_title(pages: Sequence[list[Draft]], heights: Sequence[float], body: fl
         for page, draft in candidates:
             if _resembles(_plain(draft.text), known):
                 draft.kind = "title"
+                _join_title(pages[page], draft)
                 return
     first_page = [(page, draft) for page, draft in candidates if page == candidates[0][0]]
     best = max(first_page, key=lambda one: _title_score(one[1], body, heights[one[0]]))
@@ -230,21 +231,26 @@ def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool
 # ---- references
 
 
-def _mark_references(pages: Sequence[list[Draft]], body: float) -> None:
+def _mark_references(pages: Sequence[list[Draft]]) -> None:
     """Mark what follows a heading "References", up to a heading that the list does not contain, and cut it into entries."""
     inside = False
     for drafts in pages:
         marked: list[Draft] = []
         for draft in drafts:
-            if draft.kind == "heading":
+            if draft.kind == "heading" and not (inside and _is_entry_head(draft)):
                 inside = bool(REFERENCE_HEADING.match(draft.text))
                 marked.append(draft)
-            elif inside and draft.kind == "text":
+            elif inside and draft.kind in ("text", "heading", "table"):
                 draft.kind = "reference"
                 marked.extend(_entries(draft))
             else:
                 marked.append(draft)
         drafts[:] = _rejoined(marked)
+
+
+def _is_entry_head(draft: Draft) -> bool:
+    """Whether a "heading" in a list of references is an entry set in another font."""
+    return bool(_ENTRY.match(draft.text)) and not NAMED_HEADING.match(draft.text) and not draft.bold
 
 
 def _entries(draft: Draft) -> list[Draft]:
