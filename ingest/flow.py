@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +23,11 @@ from ingest.events import Added, Event, Failed, Progress, Read, Report, Skipped,
 from ingest.library import Failure, Library, Stamp, Writer, embedded
 from ingest.plan import Plan, Task
 from ingest.prepare import Prepared, Preparer
+from ingest.readers.isolated import ReaderPool
 from ingest.records import Chunk, Document, file_digest
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
-    from ingest.readers.isolated import ReaderPool
 
 BATCH_CHUNKS = 32  # embedded in one call, after which finished papers are handed on; small, so that Ctrl-C is quick
 ROOM_CHUNKS = 3000  # may be read and not yet written
@@ -36,6 +35,7 @@ PAPER_CHUNKS = 600  # what one paper counts for at most, so that a huge one does
 OLDEST_EVERY = 4  # of so many batches one goes to the paper that waits longest, the others to those nearest their end
 PROGRESS_EVERY_S = 0.2
 RATE_OVER_S = 20.0
+JOIN_EVERY_S = 0.05
 
 Result = Prepared | ReadError
 STAGES = ("read", "chunk", "embed", "write")
@@ -172,6 +172,7 @@ class Flow:
         self._outcome: dict[str, Failed | None] = {}  # of each digest of this run: None when it is in the library
         self._twins: dict[str, list[_Same]] = {}  # waiting for the outcome of their digest
         self._pace = _Pace(plan)
+        self._unwritten = 0  # drafts with the clerk
         self._batches = 0
         self._running: set[Who] = set()
 
@@ -180,12 +181,11 @@ class Flow:
         preparer = self._task.make_preparer()
         threads: list[Thread] = []
         with ExitStack() as stack:
-            stack.callback(self._join, threads)
             pool = stack.enter_context(self._make_pool(preparer))
-            stack.callback(self._stop_reading)
+            stack.callback(self._join, threads, pool)
             threads.append(self._start("write", self._clerk.work))
             threads.append(self._start("read", lambda: self._read(pool, preparer)))
-            while "read" in self._running or self._drafts:
+            while "read" in self._running or self._drafts or self._unwritten:
                 yield from self._receive(wait=not self._drafts)
                 if self._drafts:
                     self._embed_batch()
@@ -194,11 +194,9 @@ class Flow:
             while self._running:
                 yield from self._receive(wait=True)
 
-    def _make_pool(self, preparer: Preparer) -> ReaderPool[Prepared]:
-        from ingest.readers.isolated import ReaderPool
-
+    def _make_pool(self, preparer: Preparer) -> _Pool:
         reading = self._task.settings.reading
-        return ReaderPool(
+        return _Pool(
             workers=self._task.workers or reading.workers,
             timeout_s=reading.timeout_s,
             memory_mb=reading.memory_mb,
@@ -223,28 +221,28 @@ class Flow:
         thread.start()
         return thread
 
-    def _read(self, pool: ReaderPool[Prepared], preparer: Preparer) -> None:
+    def _read(self, pool: _Pool, preparer: Preparer) -> None:
         for path, prepared in self._supply.stored(preparer):
             self._deliver(path, prepared)
-        try:
-            for path, result in pool.map(self._supply.files()):
-                self._deliver(path, result)
-        except CancelledError:
-            if not self._supply.closed:
-                raise
+        for path, result in pool.map(self._supply.files()):
+            if self._supply.closed:
+                return
+            self._deliver(path, result)
 
     def _deliver(self, path: Path, result: Result) -> None:
         self._room.take(_weight(result))
         self._inbox.put(_Arrived(path, result))
 
-    def _stop_reading(self) -> None:
+    def _join(self, threads: Sequence[Thread], pool: _Pool) -> None:
+        """End both threads: what is being read is given up, what is complete is written first."""
         self._supply.closed = True
         self._room.close()
-
-    def _join(self, threads: Sequence[Thread]) -> None:
         self._clerk.end()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                if thread.name.endswith("read"):
+                    pool.interrupt()
+                thread.join(JOIN_EVERY_S)
 
     # The caller's thread
 
@@ -277,6 +275,7 @@ class Flow:
                 self._tally.stages["write"] += seconds
                 yield event
                 if draft is not None:
+                    self._unwritten -= 1
                     self._room.give(_weight(draft.prepared))
                     yield from self._conclude(draft.prepared.paper.id, None)
             case _Stopped(who, error):
@@ -299,7 +298,11 @@ class Flow:
         if draft.left:
             self._drafts.append(draft)
         else:
-            self._clerk.put(draft)
+            self._hand_over(draft)
+
+    def _hand_over(self, draft: _Draft) -> None:
+        self._unwritten += 1
+        self._clerk.put(draft)
 
     def _fail(self, path: Path, error: ReadError) -> Iterator[Event]:
         failed = Failed(path, str(error), error.hint, error.cause)
@@ -348,12 +351,20 @@ class Flow:
         self._pace.embedded += len(texts)
         for draft in [draft for draft in self._drafts if not draft.left]:
             self._drafts.remove(draft)
-            self._clerk.put(draft)
+            self._hand_over(draft)
         self._tally.stages["embed"] += time.perf_counter() - started
 
 
 def _weight(result: Result) -> int:
     return min(max(len(result.chunks), 1), PAPER_CHUNKS) if isinstance(result, Prepared) else 1
+
+
+class _Pool(ReaderPool[Prepared]):
+    """A pool of readers that another thread than the one in `map` can interrupt."""
+
+    def interrupt(self) -> None:
+        """Kill the processes that are reading; `map` then yields a `ReadError` for each of their files."""
+        self._kill_busy()
 
 
 class _Room:

@@ -10,10 +10,10 @@ import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingest.discover import discover
-from ingest.embed import Embedder
-from ingest.errors import LibraryNotFound
+from ingest.errors import LibraryNotFound, OfflineError
 from ingest.events import (
     Added,
     Event,
@@ -33,6 +33,10 @@ from ingest.library import Library, Writer
 from ingest.plan import Plan, Task, make_plan
 from ingest.records import file_digest
 from ingest.settings import Settings
+
+if TYPE_CHECKING:
+    from ingest.embed import Embedder
+    from ingest.metadata import Manifest
 
 __all__ = [
     "Added",
@@ -73,13 +77,17 @@ def ingest(
 
     `library` and `embedder` stand in for those that the settings name. Unchanged files are recognised by name, size and
     time, moved or copied ones by content, without loading a model. With `limit`, no more than that many files are read.
+    `manifest` is a CSV that says what files are, for those that are read now (see `ingest.metadata.read_manifest`).
     Closing the generator (or Ctrl-C) stops it cleanly: complete papers stay, and the next run goes on from there.
 
     Raises `BadInput` for paths that lead nowhere, `LibraryMismatch` unless `rebuild`, `LibraryBusy`, and `LibraryError`
     when the library cannot be written. A file that cannot be read is a `Failed` event, never an exception.
     """
+    settings = settings or Settings()
+    if look_up and settings.models.offline:
+        raise OfflineError("looking papers up at Crossref and OpenAlex needs a connection, and offline mode is on")
     task = Task(
-        settings=settings or Settings(),
+        settings=settings,
         folder=library,
         embedder=embedder,
         workers=workers or 0,
@@ -87,7 +95,7 @@ def ingest(
         rebuild=rebuild,
         prune=prune,
         retry_failed=retry_failed,
-        manifest=manifest,
+        manifest=_read_manifest(manifest) if manifest else None,
         look_up=look_up,
         limit=limit,
     )
@@ -95,6 +103,12 @@ def ingest(
     files = discover(paths, allow_empty=prune)
     roots = [Path(os.path.abspath(Path(each).expanduser())) for each in paths]  # noqa: PTH100 - links are kept
     yield from _dry_run(task, files) if dry_run else _run(task, files, roots)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    from ingest.metadata import read_manifest
+
+    return read_manifest(path)
 
 
 def _run(task: Task, files: Sequence[Path], roots: Sequence[Path]) -> Iterator[Event]:

@@ -15,6 +15,7 @@ from ingest.settings import Settings
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
+    from ingest.metadata import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Task:
     rebuild: bool = False
     prune: bool = False
     retry_failed: bool = False
-    manifest: Path | None = None
+    manifest: Manifest | None = None
     look_up: bool = False
     limit: int | None = None
 
@@ -81,7 +82,7 @@ class Task:
             offline=self.offline,
             settings=self.settings.chunking,
             manifest=self.manifest,
-            look_up=self.look_up,
+            answers=_answers_folder() if self.look_up else None,
         )
 
 
@@ -143,6 +144,12 @@ def stamp_of(path: Path) -> Stamp | None:
         return Stamp.of(path)
     except OSError:
         return None
+
+
+def _answers_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_cache_path("matlit", appauthor=False) / "lookup"
 
 
 def _try_again(task: Task, failure: Failure) -> bool:

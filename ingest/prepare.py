@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ingest.errors import ReadError
 from ingest.readers import ReadOptions, read
-from ingest.records import Chunk, Document, Metadata, Page, Paper, file_digest
+from ingest.records import Chunk, Document, Page, Paper, file_digest
 from ingest.settings import ChunkingSettings
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Prepared:
 class Preparer:
     """Reads and chunks in a worker: `read` and `chunk` go there together, as one object.
 
-    `look_up` names the folder where answers of Crossref and OpenAlex are kept; None asks neither.
+    What the manifest says of a file stands above what Crossref or OpenAlex say, and that above what the file says.
+    `answers` is the folder where the answers of those services are kept; None asks neither.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class Preparer:
         offline: bool,
         settings: ChunkingSettings,
         manifest: Manifest | None = None,
-        look_up: bool = False,
+        answers: Path | None = None,
     ) -> None:
         self._embedder = embedder
         self._offline = offline
         self._settings = settings
         self._manifest = manifest
-        self._look_up = look_up
+        self._answers = answers
         self._digest = ""
         self._read_s = 0.0
 
@@ -69,7 +70,7 @@ class Preparer:
     def chunk(self, path: Path, document: Document) -> Prepared:
         """Cut what `read` returned last into chunks."""
         started = time.perf_counter()
-        document = replace(document, metadata=self._complete(document.metadata, path))
+        document = self._complete(document, path)
         prepared = self.cut(self._digest, (path,), document)
         return replace(prepared, read_s=self._read_s, chunk_s=time.perf_counter() - started)
 
@@ -102,8 +103,16 @@ class Preparer:
 
         return make_tokeniser(self._embedder, offline=self._offline)
 
-    def _complete(self, known: Metadata, path: Path) -> Metadata:
-        return known
+    def _complete(self, document: Document, path: Path) -> Document:
+        from ingest.metadata import look_up, merge
+
+        known, warnings = document.metadata, list(document.warnings)
+        if self._answers is not None and (known.doi or known.title):
+            answer = look_up(known.doi or known.title, cache_dir=self._answers, offline=False, warn=warnings.append)
+            known = merge(known, answer)
+        if self._manifest is not None:
+            known = merge(known, self._manifest.for_path(path))
+        return replace(document, metadata=known, warnings=tuple(warnings))
 
     def __getstate__(self) -> Mapping[str, object]:
         return {key: value for key, value in self.__dict__.items() if key != "_tokeniser"}
