@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ingest.readers.glyphs import Fragment
 from ingest.readers.layout import Line
@@ -13,6 +14,7 @@ MARGIN = 0.14  # share of the page's height, at each end, where running heads an
 EDGE_ROWS = 4  # and at most so many rows from the outermost one
 SAME_PLACE = 3.0  # points
 MIN_LINE_NUMBERS = 5
+MAX_RUNNING_TITLE = 110  # characters
 
 _DIGITS = re.compile(r"\d+")
 _PAGE_NUMBER = re.compile(
@@ -24,17 +26,29 @@ _PAGE_NUMBER = re.compile(
 def without_line_numbers(pages: Sequence[Sequence[Fragment]]) -> list[tuple[Fragment, ...]]:
     """Return the pages' fragments without the line numbers of a draft.
 
-    Line numbers are a column of numbers beside the text that count up by a constant step (1 or 5) down the page and that
-    nothing but numbers stands in. One page alone may be a table; so at least half of the pages must have such a column.
+    Line numbers are a column of numbers beside the text that count up by a constant step (1, 2 or 5) down the page and
+    that nothing but numbers stands in. A table may have such a column too, so they must go on from page to page, or at
+    least half of the pages must have them.
     """
     found = [_line_numbers(fragments) for fragments in pages]
-    filled = sum(1 for fragments in pages if len(fragments) > 3 * MIN_LINE_NUMBERS)
-    if 2 * sum(1 for numbers in found if numbers) < max(filled, 1):
+    if not _is_draft(pages, found):
         return [tuple(fragments) for fragments in pages]
     return [
         tuple(fragment for number, fragment in enumerate(fragments) if number not in numbers)
         for fragments, numbers in zip(pages, found, strict=True)
     ]
+
+
+def _is_draft(pages: Sequence[Sequence[Fragment]], found: Sequence[frozenset[int]]) -> bool:
+    with_numbers = sum(1 for numbers in found if numbers)
+    filled = sum(1 for fragments in pages if len(fragments) > 3 * MIN_LINE_NUMBERS)
+    ends = [
+        (min(values), max(values))
+        for fragments, numbers in zip(pages, found, strict=True)
+        if (values := [int(fragments[number].text) for number in numbers])
+    ]
+    goes_on = sum(0 < right[0] - left[1] <= 5 for left, right in pairwise(ends))
+    return with_numbers > 0 and (2 * with_numbers >= filled or goes_on >= 1)
 
 
 def _line_numbers(fragments: Sequence[Fragment]) -> frozenset[int]:
@@ -52,7 +66,8 @@ def _line_numbers(fragments: Sequence[Fragment]) -> frozenset[int]:
     for members in sorted(by_edge.values(), key=len, reverse=True):
         if len(members) < MIN_LINE_NUMBERS:
             break
-        if _counts_up([int(fragments[number].text) for number in _by_height(fragments, members)]) and _beside(
+        members = _by_height(fragments, members)
+        if _counts_up([int(fragments[number].text) for number in members]) and _beside(
             [fragments[number] for number in members], others
         ):
             return frozenset(members)
@@ -64,17 +79,21 @@ def _by_height(fragments: Sequence[Fragment], members: Sequence[int]) -> list[in
 
 
 def _counts_up(values: Sequence[int]) -> bool:
-    steps = Counter(right - left for left, right in zip(values, values[1:], strict=False))
+    steps = Counter(right - left for left, right in pairwise(values))
     step, count = steps.most_common(1)[0]
     return step in (1, 2, 5) and count >= 0.8 * (len(values) - 1)
 
 
 def _beside(numbers: Sequence[Fragment], others: Sequence[Fragment]) -> bool:
-    """Whether other text leaves the numbers' strip free and begins (or ends) next to it."""
+    """Whether other text leaves the numbers' strip free and begins (or ends) next to it.
+
+    On a page with a side column the text does not begin there for all; a long row of numbers is enough then.
+    """
     left, right = min(one.x0 for one in numbers), max(one.x1 for one in numbers)
     inside = sum(one.x0 < right and one.x1 > left for one in others)
     before = sum(one.x1 <= left for one in others)
-    return inside <= 0.02 * len(others) and (before <= 0.05 * len(others) or before >= 0.95 * len(others))
+    at_edge = before <= 0.05 * len(others) or before >= 0.95 * len(others)
+    return inside <= 0.02 * len(others) and (at_edge or len(numbers) >= 2 * MIN_LINE_NUMBERS)
 
 
 def furniture(pages: Sequence[Sequence[Line]], heights: Sequence[float]) -> list[frozenset[int]]:
@@ -132,18 +151,43 @@ def _repeated(pages: Sequence[Sequence[Line]], edges: Sequence[Sequence[int]]) -
 
 
 def _page_numbers(pages: Sequence[Sequence[Line]], edges: Sequence[Sequence[int]]) -> list[frozenset[int]]:
+    """Return the lines that hold the page number, alone or beside a running title that changes with the section."""
     candidates = [
         (page, number, value)
         for page, numbers in enumerate(edges)
         for number in numbers
-        if (value := _page_number(pages[page][number].text)) is not None
+        for value in _page_values(pages[page][number].text)
     ]
     offsets = Counter(offset for _, offset in {(page, value - page) for page, _, value in candidates})
     found: list[set[int]] = [set() for _ in pages]
     for page, number, value in candidates:
-        if offsets[value - page] >= 2 or (len(pages) <= 2 and value <= len(pages)):
+        alone = _page_number(pages[page][number].text) is not None
+        needed = 2 if alone else max(3, 0.3 * len(pages))
+        if offsets[value - page] >= needed or (alone and len(pages) <= 2 and value <= len(pages)):
             found[page].add(number)
-    return [frozenset(numbers) for numbers in found]
+    return [
+        frozenset(numbers | _same_row(pages[page], edges[page], numbers)) for page, numbers in enumerate(found)
+    ]
+
+
+def _page_values(text: str) -> list[int]:
+    """Return what a line at the edge may say the page number is: all of it, or its first or last word."""
+    if (alone := _page_number(text)) is not None:
+        return [alone]
+    if len(text) > MAX_RUNNING_TITLE:
+        return []
+    return [int(word) for word in {text.split()[0], text.split()[-1]} if word.isdigit() and len(word) <= 4]
+
+
+def _same_row(lines: Sequence[Line], edge: Sequence[int], numbers: set[int]) -> set[int]:
+    """Return the other lines on the row of a page number, where it is the outermost row."""
+    bases = [line.base for line in lines]
+    outer = [lines[number].base for number in numbers if lines[number].base in (min(bases), max(bases))]
+    return {
+        other
+        for other in edge
+        if any(abs(lines[other].base - base) < 2.0 for base in outer) and len(lines[other].text) <= MAX_RUNNING_TITLE
+    }
 
 
 def _page_number(text: str) -> int | None:

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 # Shares of the font size. A printed word space is 0.2 to 0.33; kerning and loose fonts stay below 0.12.
 WORD_GAP = 0.16
-GENERATED_SPACE_GAP = 0.10
+SPACE_GAP = 0.05  # where pdfium guesses a space, on one line
+SHIFTED_SPACE_GAP = 0.10  # and before a raised or lowered character
 OVERSTRIKE_GAP = -0.6
 LINE_END_HYPHENS = (0x02, 0xFFFE)  # how pdfium reports a hyphen that ends a line, in its two interfaces
 MAX_FORM_DEPTH = 4
 MAX_PATHS = 3000
 MAX_RULE_HEIGHT = 2.5  # points
 MIN_RULE_WIDTH = 40.0
+MAX_SKEW = 0.15  # quarter turns; text turned further is a watermark
+ASKEW = 4
+FORCE_BOLD = 1 << 18  # ISO 32000-1, table 123
 
 
 class Fragment(NamedTuple):
@@ -243,8 +247,9 @@ def _style(handle: int, index: int, pointer: int, fonts: dict[int, tuple[str, bo
     nominal = _call("FPDFText_GetFontSize", ctypes.c_double, ctypes.c_void_p, ctypes.c_int)(handle, index)
     size = float(nominal) * math.hypot(matrix[2], matrix[3])
     # Clockwise quarter turns of the writing direction as seen in page coordinates (y upwards).
-    quarter = round(-math.atan2(matrix[1], matrix[0]) / (math.pi / 2)) % 4
-    base = (origin[1], origin[0], origin[1], origin[0])[quarter]
+    turns = -math.atan2(matrix[1], matrix[0]) / (math.pi / 2)
+    quarter = round(turns) % 4 if abs(turns - round(turns)) < MAX_SKEW else ASKEW
+    base = (origin[1], origin[0], origin[1], origin[0], origin[1])[quarter]
     font, bold = _font(pointer, fonts)
     return _Style(size, float(base), quarter, bold, font)
 
@@ -268,7 +273,10 @@ def _font_name(font: int) -> tuple[str, bool]:
     name = re.sub(r"^[A-Z]{6}\+", "", buffer.value.decode("utf-8", "replace"))
     lowered = name.lower()
     bold = any(mark in lowered for mark in ("bold", "black", "heavy", "-bd", "medi", "cmbx", ".b", "demi"))
-    return name, bold or _call("FPDFFont_GetWeight", ctypes.c_int, ctypes.c_void_p)(font) >= 600
+    # The weight is guessed from the stems and calls regular fonts bold; the flag is what the file says.
+    flags = ctypes.c_int(0)
+    _call("FPDFFont_GetFlags", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(font, ctypes.addressof(flags))
+    return name, bold or bool(flags.value & FORCE_BOLD)
 
 
 # ---- text that a clipping rectangle hides: publishers paste whole manuscript pages of which one figure shows
@@ -370,7 +378,7 @@ def _glyphs(
     if not len(index):
         return Glyphs((), frame, unreadable=int(((codes < 0x20) & ~np.isin(codes, (0, 9, 10, 13))).sum()))
     quarters = np.array([style.quarter for style in styles], np.int32)[style_of[index]]
-    main = int(np.bincount(quarters, minlength=4).argmax())
+    main = int(np.bincount(quarters, minlength=ASKEW)[:ASKEW].argmax())
     upright = index[quarters == main]
     vertical = _is_vertical(boxes[upright], main)
     # A page displayed with /Rotate and its text turned against it: both turns add up to upright text. Columns read from
@@ -422,7 +430,7 @@ def _baseline(style: _Style, frame: Frame) -> float:
     ]
 
 
-_BASELINE_EDGE = (2, 3, 0, 1)  # by the direction of the text: measured from bottom, left, top or right
+_BASELINE_EDGE = (2, 3, 0, 1, 2)  # by the direction of the text: measured from bottom, left, top or right
 
 
 def _fragments(
@@ -444,11 +452,12 @@ def _fragments(
     bases = placed[:, 3] if vertical else np.array([_baseline(found, frame) for found in styles])[style]
     gap = placed[1:, 0] - placed[:-1, 2]
     size = np.maximum(np.maximum(sizes[1:], sizes[:-1]), 1.0)
-    spaced = _spaces_between(codes, boxes, index) | ((np.diff(index) > 1) & (gap > GENERATED_SPACE_GAP * size))
+    shifted = (np.abs(bases[1:] - bases[:-1]) > 0.05 * size) | (np.abs(sizes[1:] - sizes[:-1]) > 0.05 * size)
+    least = np.where(shifted, SHIFTED_SPACE_GAP, SPACE_GAP) * size
+    spaced = _spaces_between(codes, boxes, index) | ((np.diff(index) > 1) & (gap > least))
     # The letters of a ligature all have its box; any other step back begins something new.
     back = (gap < OVERSTRIKE_GAP * size) & (placed[1:, 0] != placed[:-1, 0])
-    breaks = spaced | back | (gap > WORD_GAP * size)
-    breaks |= (np.abs(bases[1:] - bases[:-1]) > 0.05 * size) | (np.abs(sizes[1:] - sizes[:-1]) > 0.05 * size)
+    breaks = spaced | back | shifted | (gap > WORD_GAP * size)
     if turned:
         breaks = (np.diff(index) > 1) | (style[1:] != style[:-1])
     firsts = np.concatenate(([0], np.flatnonzero(breaks) + 1))

@@ -33,6 +33,8 @@ _ACCENTS = {
 }  # fmt: skip
 _ACCENTED = re.compile(f"([{''.join(_ACCENTS)}])([A-Za-z\u0131\u0237])")
 _CLEAN = re.compile("[\ue09d\ue103\ue104\ufb00-\ufb06\u00b4`\u00a8\u02c6-\u02dd\u00af\u00ad\ufffe\x00-\x1f]")
+_LEADERS = re.compile(r"\.{4,}")  # the dots of a table of contents
+_BAR = re.compile(r"^[-_]{4,}$")  # fraction bars and rules made of characters
 _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
 
 
@@ -88,7 +90,7 @@ def words_of(line: Line) -> list[Word]:
         else:
             words[-1] = _joined(words[-1], fragment)
         left = fragment
-    return [cleaned for word in words if (cleaned := _clean(word)).text]
+    return [cleaned for word in words if (cleaned := _clean(word)).text and not _BAR.match(cleaned.text)]
 
 
 def _glued(left: Fragment, right: Fragment, line: Line) -> bool:
@@ -120,6 +122,8 @@ def _joined(word: Word, fragment: Fragment) -> Word:
 
 
 def _clean(word: Word) -> Word:
+    if "...." in word.text:
+        word = word._replace(text=_LEADERS.sub("", word.text))
     if word.text.isascii() or not _CLEAN.search(word.text):
         return word
     return word._replace(text=clean(word.text))

@@ -7,7 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
-from ingest.readers.paragraphs import CAPTION, NAMED_HEADING, NUMBERED_HEADING, REFERENCE_HEADING, Draft
+from ingest.readers.paragraphs import (
+    CAPTION,
+    NAMED_HEADING,
+    NUMBERED_HEADING,
+    REFERENCE_HEADING,
+    Draft,
+    continues_as_sentence,
+)
 
 HEADING_WORDS = 16
 _ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
@@ -23,6 +30,7 @@ _FRONT = re.compile(
     r"open access|issn|volume|©)",
     re.I,
 )
+_NOT_A_NAME = re.compile(r"[\d:]|\b(?:introduction|overview|contents|model|method|theory|background)", re.I)
 TITLE_PAGES = 3
 
 
@@ -88,6 +96,8 @@ def _has_caption_mark(draft: Draft, match: re.Match[str]) -> bool:
     if match.re.groups and match["number"] is None:
         return True
     text = draft.first.text
+    if continues_as_sentence(draft.text, CAPTION.match(draft.text) or match):
+        return False
     if (match["after"] or "").strip():
         return True
     label = draft.first.fragments[0]
@@ -154,16 +164,17 @@ def _title_score(draft: Draft, body: float, height: float) -> float:
 
 
 def _join_title(drafts: list[Draft], title: Draft) -> None:
-    """Join title lines that the paragraph rules cut apart: same size and weight, directly below."""
-    position = drafts.index(title)
-    while position + 1 < len(drafts):
-        following = drafts[position + 1]
-        near = following.top - title.bottom < 0.9 * title.size
-        same = abs(following.size - title.size) < 0.3 and following.bold == title.bold
-        if following.kind != "text" or not (near and same) or _FRONT.search(following.text):
-            break
-        title.lines.extend(following.lines)
-        del drafts[position + 1]
+    """Join title lines that the paragraph rules cut apart: same size and weight, directly above or below."""
+    while (at := drafts.index(title)) + 1 < len(drafts) and _is_more_title(title, drafts[at + 1], title, drafts[at + 1]):
+        title.lines.extend(drafts.pop(at + 1).lines)
+    while (at := drafts.index(title)) > 0 and _is_more_title(title, drafts[at - 1], drafts[at - 1], title):
+        title.lines[:0] = drafts.pop(at - 1).lines
+
+
+def _is_more_title(title: Draft, other: Draft, upper: Draft, lower: Draft) -> bool:
+    near = -0.5 * title.size < lower.top - upper.bottom < 0.9 * title.size
+    same = abs(other.size - title.size) < 0.3 and other.bold == title.bold
+    return other.kind == "text" and near and same and not _FRONT.search(other.text)
 
 
 def _mark_front(pages: Sequence[list[Draft]]) -> None:
@@ -176,8 +187,8 @@ def _mark_front(pages: Sequence[list[Draft]]) -> None:
     for draft in drafts[:at]:
         if draft.kind in ("text", "heading") and not _is_prose(draft):
             draft.kind = "front"
-    for draft in drafts[at + 1 :]:
-        if draft.kind == "heading" and not _belongs_to_front(draft):
+    for number, draft in enumerate(drafts[at + 1 :]):
+        if draft.kind == "heading" and not _belongs_to_front(draft) and not (number == 0 and _is_name(draft.text)):
             break
         if draft.kind not in ("text", "heading"):
             continue
@@ -192,6 +203,11 @@ def _belongs_to_front(draft: Draft) -> bool:
     if NAMED_HEADING.match(text) or NUMBERED_HEADING.match(text):
         return False
     return "," in text or " and " in text or "*" in text or len(text.split()) == 1
+
+
+def _is_name(text: str) -> bool:
+    words = text.split()
+    return 2 <= len(words) <= 4 and not _NOT_A_NAME.search(text) and all(word[0].isupper() for word in words)
 
 
 def _is_prose(draft: Draft) -> bool:
@@ -217,11 +233,11 @@ def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool
         return True
     if len(_plain(text)) > 3 and _plain(text) in outline:
         return True
-    if text[-1] in ".,;:-" and not NUMBERED_HEADING.match(text):
+    if text[-1] in ".,;:-。、" and not NUMBERED_HEADING.match(text):
         return False
     if letters < 0.6 * draft.characters or draft.first.text[0].islower():
         return False
-    larger = draft.size > 1.08 * body
+    larger = draft.size > 1.1 * body
     numbered = bool(NUMBERED_HEADING.match(text))
     if numbered and (larger or draft.bold or (draft.first.font != font and len(draft.lines) <= 2)):
         return len(words) > 1

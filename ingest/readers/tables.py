@@ -21,6 +21,7 @@ PROSE_WORDS = 7
 PROSE_CHARACTERS = 35
 MIN_PLAIN_ROWS = 3  # rows of cells without rules or caption that make a table
 MAX_HEADER_LINES = 4
+MIN_FILL = 0.4  # share of the cells that are not empty
 ROW_BASE = 0.45  # of the size
 
 TABLE_CAPTION = re.compile(r"^(?:TABLE|Table|Tab\.|Tabelle)\s*(?:S?\d|[IVX])|^表\s*[\d０-９]")
@@ -154,6 +155,9 @@ def grid(lines: Sequence[Line], heights: Sequence[float] = ()) -> list[Row]:
                 cell.extend(more)
         else:
             merged.append(row)
+    filled = sum(bool(cell) for row in merged for cell in row)
+    if filled < MIN_FILL * len(columns) * len(merged):  # formulas in the cells: the columns found are none
+        return [[cell for cell in row if cell] for row in merged]
     return [_without_empty_end(row) for row in merged]
 
 
@@ -224,7 +228,7 @@ def plain_tables(piece: Sequence[Line]) -> list[Line]:
         end = _table_end(rows, number)
         count = sum(_is_cell_row(row) for row in rows[number:end])
         captioned = _after_caption(rows, number)
-        if count >= (2 if captioned else MIN_PLAIN_ROWS) and _aligned(rows[number:end]):
+        if count >= (2 if captioned else MIN_PLAIN_ROWS) and _aligned(rows[number:end]) and not _formula(rows[number:end]):
             found.append(_table_line([line for row in rows[number:end] for line in row], ()))
             number = end
         else:
@@ -255,6 +259,13 @@ def _is_cell_row(row: Sequence[Line]) -> bool:
     if _EQUATION_NUMBER.match(row[-1].text.strip()) and len(row) < 4:
         return False
     return sum(is_prose_line(line) for line in row) <= len(row) // 2
+
+
+def _formula(rows: Sequence[Sequence[Line]]) -> bool:
+    """Whether the "cells" are the parts of displayed formulas: hardly any letters in most of them."""
+    cells = [line for row in rows for line in row]
+    small = sum(line.characters <= 3 and not line.text[:1].isdigit() for line in cells)
+    return small > 0.4 * len(cells)
 
 
 def _after_caption(rows: Sequence[Sequence[Line]], start: int) -> bool:
