@@ -51,20 +51,23 @@ class Line:
         """Return the fragment that sets the line's size and baseline: of the size with the most characters."""
         if len(self.fragments) == 1:
             return self.fragments[0]
-        weights: Counter[float] = Counter()
+        weights: dict[float, int] = {}
         for fragment in self.fragments:
-            weights[round(fragment.size, 1)] += len(fragment.text)
+            key = round(fragment.size, 1)
+            weights[key] = weights.get(key, 0) + len(fragment.text)
+        if len(weights) == 1:
+            return max(self.fragments, key=lambda one: len(one.text))
         size = max(weights, key=lambda key: (weights[key], key))
         return max(
             (fragment for fragment in self.fragments if round(fragment.size, 1) == size), key=lambda one: len(one.text)
         )
 
-    @property
+    @cached_property
     def size(self) -> float:
         """Return the font size of most of the line."""
         return self.main.size
 
-    @property
+    @cached_property
     def base(self) -> float:
         """Return the baseline, downwards from the top of the page."""
         return self.main.base
@@ -102,7 +105,7 @@ class Line:
             parts.append(right.text if touches(left, right) else " " + right.text)
         return "".join(parts)
 
-    @property
+    @cached_property
     def width(self) -> float:
         """Return the width in points."""
         return self.x1 - self.x0
@@ -172,9 +175,16 @@ def _merged(runs: list[list[Fragment]]) -> list[list[Fragment]]:
 # ---- columns
 
 
-def reading_order(lines: Sequence[Line], *, gutter_hint: float | None = None) -> list[list[Line]]:
-    """Return the lines in reading order, cut into column pieces: runs of lines that stand below one another."""
-    return [piece for piece in _ordered(list(lines), 0, gutter_hint) if piece]
+def reading_order(
+    lines: Sequence[Line], *, gutter: float | None, usual: float | None = None
+) -> list[list[Line]]:
+    """Return the lines in reading order, cut into column pieces: runs of lines that stand below one another.
+
+    `gutter` is what `find_gutter` says of the page; where it says nothing, the document's `usual` one is tried.
+    """
+    if gutter is None and usual is not None and _fits(lines, usual):
+        gutter = usual
+    return [piece for piece in _by_columns(list(lines), gutter, 0) if piece]
 
 
 def find_gutter(lines: Sequence[Line]) -> float | None:
@@ -230,10 +240,7 @@ def _gutter_score(texts: list[Line], starts: np.ndarray, ends: np.ndarray, x: fl
     return float(pairs[good].sum())
 
 
-def _ordered(lines: list[Line], depth: int, hint: float | None) -> list[list[Line]]:
-    gutter = find_gutter(lines) if depth < MAX_COLUMN_DEPTH else None
-    if gutter is None and depth == 0 and hint is not None and _fits(lines, hint):
-        gutter = hint
+def _by_columns(lines: list[Line], gutter: float | None, depth: int) -> list[list[Line]]:
     if gutter is None:
         return [_downwards(lines)]
     pieces: list[list[Line]] = []
@@ -251,7 +258,8 @@ def _ordered(lines: list[Line], depth: int, hint: float | None) -> list[list[Lin
             pieces.append(_downwards(waiting))
         waiting = []
         for side in (left, right):
-            pieces.extend(_ordered(side, depth + 1, None))
+            inner = find_gutter(side) if depth + 1 < MAX_COLUMN_DEPTH else None
+            pieces.extend(_by_columns(side, inner, depth + 1))
     return [*pieces, _downwards(waiting)]
 
 
@@ -263,7 +271,7 @@ def _opens_column(beside: Sequence[Line], right: Sequence[Line], gutter: float) 
     return abs(sizes[0] - sizes[1]) < 0.05 * sizes[1]
 
 
-def _fits(lines: list[Line], gutter: float) -> bool:
+def _fits(lines: Sequence[Line], gutter: float) -> bool:
     """Whether the gutter of the other pages leaves most of this page's text whole."""
     texts = [line for line in lines if line.characters >= MIN_TEXT_CHARACTERS]
     crossing = sum(line.x0 < gutter - 2 and line.x1 > gutter + 2 for line in texts)

@@ -39,6 +39,7 @@ SCAN_CHARACTERS = 60  # a page with fewer, filled by an image, is a scan with a 
 SCAN_COVER = 0.5  # share of the page that the image fills
 OCR_SIZE = 10.0  # points; given to every recognised line, since sizes measured on images are noise
 HEAD_BYTES = 1024
+SAME_GUTTER = 12.0  # points
 
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _JUNK_TITLE = re.compile(
@@ -384,8 +385,10 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
         [line for number, line in enumerate(found) if number not in drop]
         for found, drop in zip(lines, dropped, strict=True)
     ]
-    hints = _gutters(kept)
-    drafts = [_drafts(found, raw, hint) for found, raw, hint in zip(kept, raws, hints, strict=True)]
+    placed = [ruled_tables(found, raw.glyphs.rules) for found, raw in zip(kept, raws, strict=True)]
+    gutters = [find_gutter(found) for found in placed]
+    usual = _usual_gutter(gutters)
+    drafts = [_drafts(found, gutter, usual) for found, gutter in zip(placed, gutters, strict=True)]
     for number, raw in enumerate(raws):
         if raw.recognised is not None:
             drafts[number] = _recognised_drafts(raw.recognised)
@@ -398,19 +401,19 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
     )
 
 
-def _gutters(pages: Sequence[Sequence[Line]]) -> list[float | None]:
-    """Return for every page the gutter of most pages, where half of them have it at the same place."""
-    found = sorted(gutter for lines in pages if (gutter := find_gutter(lines)) is not None)
+def _usual_gutter(gutters: Sequence[float | None]) -> float | None:
+    """Return the gutter of most pages with columns, where a third of all pages have it at the same place."""
+    found = sorted(gutter for gutter in gutters if gutter is not None)
     if len(found) < 2:
-        return [None] * len(pages)
+        return None
     middle = found[len(found) // 2]
-    common = sum(abs(gutter - middle) < 12 for gutter in found)
-    return [middle if 2 * common >= len(found) and 3 * common >= len(pages) else None] * len(pages)
+    common = sum(abs(gutter - middle) < SAME_GUTTER for gutter in found)
+    return middle if 2 * common >= len(found) and 3 * common >= len(gutters) else None
 
 
-def _drafts(lines: Sequence[Line], raw: _Raw, gutter: float | None) -> list[Draft]:
-    placed = ruled_tables(lines, raw.glyphs.rules)
-    return [draft for piece in reading_order(placed, gutter_hint=gutter) for draft in paragraphs(plain_tables(piece))]
+def _drafts(lines: Sequence[Line], gutter: float | None, usual: float | None) -> list[Draft]:
+    pieces = reading_order(lines, gutter=gutter, usual=usual)
+    return [draft for piece in pieces for draft in paragraphs(plain_tables(piece))]
 
 
 def _recognised_drafts(lines: Sequence[ocr.OcrLine]) -> list[Draft]:

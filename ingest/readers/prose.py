@@ -147,11 +147,8 @@ def _compose(match: re.Match[str]) -> str:
 
 def vocabulary(lines: Iterable[Sequence[Word]]) -> Counter[str]:
     """Count the words of a document, without those at the ends and starts of lines, which may be halves."""
-    counts: Counter[str] = Counter()
-    for words in lines:
-        for word in words[1:-1]:
-            counts.update(found.lower().replace("\u2010", "-") for found in _WORD.findall(word.text))
-    return counts
+    inner = " ".join([word.text for words in lines for word in words[1:-1]])
+    return Counter(_WORD.findall(inner.lower().replace("\u2010", "-")))
 
 
 def append_lines(text: Text, lines: Iterable[Sequence[Word]], known: Counter[str]) -> None:

@@ -224,10 +224,12 @@ def _is_cjk_prose(draft: Draft) -> bool:
 
 
 def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool:
+    if draft.characters > 140 or len(draft.lines) > 3:
+        return False
     text = draft.text
     words = text.split()
     letters = sum(character.isalpha() for character in text)
-    if not letters >= 2 or len(words) > HEADING_WORDS or len(draft.lines) > 3 or draft.characters > 140:
+    if letters < 2 or len(words) > HEADING_WORDS:
         return False
     if NAMED_HEADING.match(text) or REFERENCE_HEADING.match(text):
         return True
