@@ -290,8 +290,10 @@ def _table(rows: list[list[str]], look: Look, width: float) -> Table:
 
 def _column_widths(rows: list[list[str]], width: float) -> list[float]:
     # Japanese characters count double; a column's share is its longest cell, but never less than a short word needs
-    longest = [max(sum(2 if ord(c) > 0x2FFF else 1 for c in row[i]) for row in rows) for i in range(len(rows[0]))]
-    shares = [min(max(length, 7), 26) for length in longest]
+    def length(cell: str) -> int:
+        return sum(2 if ord(c) > 0x2FFF else 1 for c in re.sub(r"[*~^]", "", cell))
+
+    shares = [min(max(max(length(row[i]) for row in rows) + 5, 8), 33) for i in range(len(rows[0]))]
     return [width * share / sum(shares) for share in shares]
 
 

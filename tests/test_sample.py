@@ -13,6 +13,7 @@ import pytest
 
 from ingest import sample
 from ingest.materials import Material, parse_records
+from ingest.metadata import describe
 from ingest.readers import read
 from ingest.records import Document
 
@@ -84,7 +85,8 @@ def test_every_reference_is_cited_and_every_citation_has_its_reference(path: Pat
 @pytest.mark.parametrize("name", NAMES)
 def test_the_title_is_found(name: str, script: ModuleType) -> None:
     source = script.read_source(ROOT / "examples" / "sample" / f"{name}.md")
-    assert document(name).metadata.title == source.head["title"]
+    (path,) = [path for path in sample.paths() if path.stem == name]
+    assert describe(document(name), path).title == source.head["title"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,7 +122,12 @@ def test_references_are_marked_as_such() -> None:
 
 
 def test_a_doi_of_a_reference_is_not_taken_for_the_papers_own() -> None:
-    assert [document(name).metadata.doi for name in NAMES] == [""] * len(NAMES)
+    assert [describe(document(path.stem), path).doi for path in sample.paths()] == [""] * len(NAMES)
+
+
+def test_the_language_is_recognised() -> None:
+    found = {path.stem: describe(document(path.stem), path).language for path in sample.paths()}
+    assert found == {name: "ja" if name.endswith("-ja") else "en" for name in NAMES}
 
 
 def test_japanese_survives() -> None:
