@@ -591,6 +591,25 @@ def test_ocr_reads_a_page_that_lies_on_its_side(printed_page):
 
 
 @needs_tesseract
+def test_ocr_gives_the_same_places_on_a_page_rendered_too_large(printed_page):
+    large = printed_page.resize((printed_page.width * 3, printed_page.height * 3))
+    box = ocr.recognise(large, languages="eng", dpi=600)[0].words[0].box
+    assert abs(box.x0 - 72) < 3
+    assert 144 < box.top < 155
+
+
+@needs_tesseract
+def test_ocr_that_is_unsure_of_a_whole_page_gives_nothing():
+    noise = Image.effect_noise((1200, 1600), 120).point(lambda value: 0 if value < 60 else 255)
+    assert ocr.recognise(noise, languages="eng", dpi=200) == ()
+
+
+def test_a_page_of_enormous_size_is_rendered_coarsely():
+    assert ocr.rendering_dpi(595, 842) == 200
+    assert ocr.rendering_dpi(14_400, 14_400) * 14_400 / 72 == pytest.approx(3000)
+
+
+@needs_tesseract
 def test_ocr_says_which_language_is_missing():
     chosen = ocr.choose_languages("eng+xxx")
     assert chosen.used == "eng"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_DPI = 200  # 300 reads no better on the scans tried and takes half as long again
 POINTS_PER_INCH = 72
 PAGE_TIMEOUT_S = 120.0
+LONGEST_SIDE = 3000  # pixels; A4 at 250 dpi. Pages that claim to be a metre wide are scans with the wrong size
+LEAST_CONFIDENCE = 55.0  # of a page; scans in a language that is not installed give 30 to 50, poor scans 65 and more
 # Page segmentation with orientation detection: pages scanned sideways or upside down come out right, and the boxes stay
 # in the frame of the image as given. See `tesseract --help-psm`.
 SEGMENTATION = "--psm 1"
@@ -102,10 +104,18 @@ def choose_languages(wanted: str) -> Languages:
     )
 
 
+def rendering_dpi(width: float, height: float) -> float:
+    """Return the resolution at which a page of this size, in points, should be rendered for `recognise`."""
+    return min(float(DEFAULT_DPI), LONGEST_SIDE * POINTS_PER_INCH / max(width, height, 1.0))
+
+
 def recognise(
-    image: Image, *, languages: str, dpi: int = DEFAULT_DPI, timeout_s: float = PAGE_TIMEOUT_S
+    image: Image, *, languages: str, dpi: float = DEFAULT_DPI, timeout_s: float = PAGE_TIMEOUT_S
 ) -> tuple[OcrLine, ...]:
     """Return the lines of a page image in reading order; `dpi` is the resolution at which the page was rendered.
+
+    A page of which Tesseract is unsure as a whole (a language that is not installed, a photograph) gives no lines:
+    made-up words would be found and quoted.
 
     Raises `ReadError` (cause `scanned`) when OCR is not installed, `timeout` when Tesseract takes too long, and
     `malformed` when it refuses the image.
@@ -115,11 +125,12 @@ def recognise(
     import pytesseract
 
     os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # Tesseract's own threads cost more than they bring
+    image, dpi = _reduced(image, dpi)
     try:
         table = pytesseract.image_to_data(
             image,
             lang=choose_languages(languages).used,
-            config=f"{SEGMENTATION} --dpi {dpi}",
+            config=f"{SEGMENTATION} --dpi {max(round(dpi), 70)}",
             timeout=timeout_s,
             output_type=pytesseract.Output.DICT,
         )
@@ -127,7 +138,14 @@ def recognise(
         raise ReadError(f"Tesseract refuses the page image: {error.message.strip()}", cause="malformed") from error
     except RuntimeError as error:  # what pytesseract raises when the time is up
         raise ReadError(f"Tesseract took more than {timeout_s:g} s for one page", cause="timeout") from error
-    return _lines(table, scale=POINTS_PER_INCH / dpi)
+    lines = _lines(table, scale=POINTS_PER_INCH / dpi)
+    return lines if mean_confidence(lines) >= LEAST_CONFIDENCE else ()
+
+
+def mean_confidence(lines: Sequence[OcrLine]) -> float:
+    """Return the mean confidence of all words, 0 to 100; 0 where there are none."""
+    words = [word.confidence for line in lines for word in line.words]
+    return sum(words) / len(words) if words else 0.0
 
 
 def join_words(words: Iterable[str]) -> str:
@@ -137,6 +155,15 @@ def join_words(words: Iterable[str]) -> str:
         glued = not text or (_CJK.match(text[-1]) and _CJK.match(word[:1]))
         text += word if glued else f" {word}"
     return text
+
+
+def _reduced(image: Image, dpi: float) -> tuple[Image, float]:
+    """Return the image in grey and no larger than Tesseract needs, with the resolution it then has."""
+    image = image.convert("L")
+    ratio = LONGEST_SIDE / max(image.size)
+    if ratio >= 1:
+        return image, dpi
+    return image.resize((max(int(image.width * ratio), 1), max(int(image.height * ratio), 1))), dpi * ratio
 
 
 def _lines(table: dict[str, list[int | float | str]], *, scale: float) -> tuple[OcrLine, ...]:
