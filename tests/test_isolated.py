@@ -229,6 +229,29 @@ def test_threads_in_the_parent_do_no_harm():
         stop.set()
 
 
+def test_good_files_land_among_hard_ones(shared_data, tmp_path):
+    good = []
+    for number in range(10):
+        good.append(tmp_path / f"good{number}.txt")
+        good[-1].write_text(f"Good file number {number} says that steel creeps.")
+    hard = [
+        path for path in (shared_data / "papers_hard").glob("*.pdf") if path.name.startswith(("bad_", "enc_", "junk_"))
+    ]
+    mixed = [path for pair in zip(hard, good * 2, strict=False) for path in pair]
+    with ReaderPool(workers=2, timeout_s=60, options=ReadOptions(ocr="never")) as readers:
+        got = dict(readers.map(dict.fromkeys(mixed)))
+    assert set(got) == set(mixed)
+    assert all(isinstance(got[path], Document) for path in good)
+    assert {got[path].cause for path in hard if path.name.startswith("enc_") and isinstance(got[path], ReadError)} == {
+        "encrypted"
+    }
+    assert not {result.cause for result in got.values() if isinstance(result, ReadError)} & {
+        "crashed",
+        "timeout",
+        "memory",
+    }
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -411,6 +411,7 @@ def test_offline_nobody_is_asked_but_the_cache_answers(registry, tmp_path):
 NOT_REAL_TITLES = (
     "10.26434", "deb_", "ches_", "oof2", "phreeqc2", "prisms_", "livecoms", "joss_surfinpy", "PMC7067258",
 )  # fmt: skip
+MAX_PAGES = 12  # to be quick
 DOI_OF_A_REFERENCE = ("deb_elk", "joss_macrodensity", "joss_mdsc", "joss_smact")
 
 
@@ -421,14 +422,14 @@ def real_papers(shared_data: Path) -> list[tuple[dict[str, str], Metadata]]:
     with (folder / "manifest.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     options = ReadOptions(ocr="never")
-    rows = [row for row in rows if int(row["pages"]) <= 40]
+    rows = [row for row in rows if int(row["pages"]) <= MAX_PAGES]
     return [(row, describe(read(folder / row["file"], options=options), folder / row["file"])) for row in rows]
 
 
 def test_titles_of_real_papers_are_right_nine_times_in_ten(real_papers):
     real = [(row["title"], found.title) for row, found in real_papers if not row["file"].startswith(NOT_REAL_TITLES)]
     wrong = [pair for pair in real if alike(*pair) < 0.97]
-    assert len(real) >= 20
+    assert len(real) >= 15
     assert len(wrong) <= 0.1 * len(real), wrong
 
 
@@ -439,5 +440,5 @@ def test_dois_of_real_papers_are_right_nine_times_in_ten(real_papers):
         if row["doi"] and not row["file"].startswith(DOI_OF_A_REFERENCE)
     ]
     wrong = [pair for pair in printed if not same_doi(*pair)]
-    assert len(printed) >= 15
+    assert len(printed) >= 10
     assert len(wrong) <= 0.1 * len(printed), wrong
