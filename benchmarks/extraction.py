@@ -169,7 +169,9 @@ def compare_texts(data: Path, only: list[str]) -> None:
     with gzip.open(data / "fulltext" / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
         corpus = {record["_id"]: record for record in map(json.loads, lines)}
     print(f"{'paper':12} {'ours':^26}   {'pypdf':^20}  {'pypdf, cut':^12}")
-    print(f"{'':12} {'P':>6} {'R':>6} {'F1':>6} {'order':>6} {'found':>6} {'F1':>6} {'order':>6} {'found':>6} {'F1':>6}")
+    print(
+        f"{'':12} {'P':>6} {'R':>6} {'F1':>6} {'order':>6} {'found':>6} {'F1':>6} {'order':>6} {'found':>6} {'F1':>6}"
+    )
     table = []
     for path in sorted((data / "papers").glob("PMC*.pdf")):
         if path.stem not in corpus or (only and path.stem not in only):
@@ -199,7 +201,10 @@ def compare_speed(data: Path) -> None:
         seconds["matlit"] += time.perf_counter() - start
         seconds["pypdf"] += timed(lambda content=content: pypdf_text(content))
         seconds["pdfium"] += timed(lambda content=content: pdfium_text(content))
-    print(f"speed on {pages} pages: " + ", ".join(f"{name} {pages / spent:.0f} pages/s" for name, spent in seconds.items()))
+    print(
+        f"speed on {pages} pages: "
+        + ", ".join(f"{name} {pages / spent:.0f} pages/s" for name, spent in seconds.items())
+    )
     print(f"ratio to pypdf: {seconds['pypdf'] / seconds['matlit']:.2f}")
 
 
@@ -225,7 +230,9 @@ def compare_metadata(data: Path) -> None:
         found = describe(document, path)
         if is_real_title(row["title"], document.pages[0].text):
             wanted, got = plain(row["title"]), plain(found.title)
-            near = bool(got) and (SequenceMatcher(None, wanted, got, autojunk=False).ratio() > 0.9 or wanted.startswith(got))
+            near = bool(got) and (
+                SequenceMatcher(None, wanted, got, autojunk=False).ratio() > 0.9 or wanted.startswith(got)
+            )
             titles.append(near)
             if not near:
                 print(f"title of {row['file']}: {found.title!r}, wanted {row['title'][:80]!r}")
@@ -234,7 +241,9 @@ def compare_metadata(data: Path) -> None:
             dois.append(found.doi.lower() == doi)
             if not dois[-1]:
                 print(f"DOI of {row['file']}: {found.doi!r}, wanted {doi!r}")
-    print(f"title right: {sum(titles)} of {len(titles)}; DOI right: {sum(dois)} of {len(dois)} that print it on pages 1-2")
+    print(
+        f"title right: {sum(titles)} of {len(titles)}; DOI right: {sum(dois)} of {len(dois)} that print it on pages 1-2"
+    )
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ MARGIN = 0.14  # share of the page's height, at each end, where running heads an
 EDGE_ROWS = 4  # and at most so many rows from the outermost one
 SAME_PLACE = 3.0  # points
 MIN_LINE_NUMBERS = 5
+SAME_EDGE = 1.0  # points
 MAX_RUNNING_TITLE = 110  # characters
 
 _DIGITS = re.compile(r"\d+")
@@ -59,14 +60,8 @@ def _line_numbers(fragments: Sequence[Fragment]) -> frozenset[int]:
     ]
     if len(numeric) < MIN_LINE_NUMBERS:
         return frozenset()
-    by_edge: dict[int, list[int]] = defaultdict(list)
-    for number in numeric:
-        by_edge[round(fragments[number].x1 / 2)].append(number)
     others = [fragment for number, fragment in enumerate(fragments) if number not in set(numeric)]
-    for members in sorted(by_edge.values(), key=len, reverse=True):
-        if len(members) < MIN_LINE_NUMBERS:
-            break
-        members = _by_height(fragments, members)
+    for members in _aligned(fragments, numeric):
         if _counts_up([int(fragments[number].text) for number in members]) and _beside(
             [fragments[number] for number in members], others
         ):
@@ -74,8 +69,23 @@ def _line_numbers(fragments: Sequence[Fragment]) -> frozenset[int]:
     return frozenset()
 
 
-def _by_height(fragments: Sequence[Fragment], members: Sequence[int]) -> list[int]:
-    return sorted(members, key=lambda number: fragments[number].base)
+def _aligned(fragments: Sequence[Fragment], numeric: Sequence[int]) -> list[list[int]]:
+    """Return columns of numbers, from top to bottom, whose right or left edges agree; the longest first."""
+    columns: list[list[int]] = []
+    for edge in (lambda one: one.x1, lambda one: one.x0):
+        order = sorted(numeric, key=lambda number: edge(fragments[number]))
+        column: list[int] = []
+        for number in order:
+            if column and edge(fragments[number]) - edge(fragments[column[-1]]) > SAME_EDGE:
+                columns.append(column)
+                column = []
+            column.append(number)
+        columns.append(column)
+    long = [column for column in columns if len(column) >= MIN_LINE_NUMBERS]
+    return [
+        sorted(column, key=lambda number: fragments[number].base)
+        for column in sorted(long, key=lambda column: (-len(column), column))
+    ]
 
 
 def _counts_up(values: Sequence[int]) -> bool:
@@ -165,9 +175,7 @@ def _page_numbers(pages: Sequence[Sequence[Line]], edges: Sequence[Sequence[int]
         needed = 2 if alone else max(3, 0.3 * len(pages))
         if offsets[value - page] >= needed or (alone and len(pages) <= 2 and value <= len(pages)):
             found[page].add(number)
-    return [
-        frozenset(numbers | _same_row(pages[page], edges[page], numbers)) for page, numbers in enumerate(found)
-    ]
+    return [frozenset(numbers | _same_row(pages[page], edges[page], numbers)) for page, numbers in enumerate(found)]
 
 
 def _page_values(text: str) -> list[int]:

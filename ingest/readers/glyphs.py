@@ -289,7 +289,7 @@ def _page_objects(page: pypdfium2.PdfPage) -> list[int]:
     return list(map(get_object, repeat(handle), range(count)))
 
 
-def _rules(raw: Any, objects: list[int], frame: Frame) -> tuple[Rule, ...]:  # noqa: ANN401
+def _rules(raw: Any, objects: list[int], frame: Frame) -> tuple[Rule, ...]:
     """Return the page's thin horizontal lines; those of vector drawings with thousands of paths are not looked at."""
     paths = _of_type(objects, raw.FPDF_PAGEOBJ_PATH)
     if not paths or len(paths) > MAX_PATHS:
@@ -304,7 +304,7 @@ def _rules(raw: Any, objects: list[int], frame: Frame) -> tuple[Rule, ...]:  # n
     return tuple(Rule(x0, x1, (top + bottom) / 2) for x0, top, x1, bottom in placed[thin].tolist())
 
 
-def _hidden_objects(raw: Any, objects: list[int]) -> frozenset[int]:  # noqa: ANN401
+def _hidden_objects(raw: Any, objects: list[int]) -> frozenset[int]:
     """Return the text objects inside forms that stand outside the form's clipping rectangle."""
     hidden: set[int] = set()
     for form in _of_type(objects, raw.FPDF_PAGEOBJ_FORM):

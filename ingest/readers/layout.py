@@ -175,9 +175,7 @@ def _merged(runs: list[list[Fragment]]) -> list[list[Fragment]]:
 # ---- columns
 
 
-def reading_order(
-    lines: Sequence[Line], *, gutter: float | None, usual: float | None = None
-) -> list[list[Line]]:
+def reading_order(lines: Sequence[Line], *, gutter: float | None, usual: float | None = None) -> list[list[Line]]:
     """Return the lines in reading order, cut into column pieces: runs of lines that stand below one another.
 
     `gutter` is what `find_gutter` says of the page; where it says nothing, the document's `usual` one is tried.

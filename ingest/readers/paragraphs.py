@@ -240,7 +240,11 @@ def _open_paragraph(drafts: Sequence[Draft]) -> Draft | None:
 
 def _continues(before: Draft, after: Draft) -> bool:
     last, first = before.lines[-1], after.first
-    if last.bold != first.bold or abs(last.size - first.size) > SIZE_JUMP * max(last.size, first.size) or len(before.lines) + len(after.lines) < 4:
+    if (
+        last.bold != first.bold
+        or abs(last.size - first.size) > SIZE_JUMP * max(last.size, first.size)
+        or len(before.lines) + len(after.lines) < 4
+    ):
         return False
     ending, beginning = last.text[-1:], first.text[:1]
     if ending in "-\u2010\u00ad" and beginning.isalpha():

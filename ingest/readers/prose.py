@@ -19,12 +19,35 @@ HYPHENS = "-\u2010\u00ad\u2011"
 DASHES = "\u2013\u2014\u2212/"
 CJK_GAP = 0.6  # share of the size: justified Japanese text is spaced out without meaning a space
 _RAISED = 0.15
+_AFTER_SYMBOL = (
+    "ion",
+    "ions",
+    "air",
+    "rich",
+    "poor",
+    "free",
+    "based",
+    "doped",
+    "metal",
+    "containing",
+)  # Li-ion, Ni-rich
 
 _CITATION = re.compile(r"^[\[(]?\d{1,3}[a-z]?(?:[,;\u2013\u2014\u2010\u2212-]+\d{1,3}[a-z]?)*[,\])]?$")
 _ENDS_IN_WORD = re.compile(r"(?:[a-z\u00df-\u00f6\u00f8-\u00ff]{3,}|[\]\u201d\u2019\"'.,;:?!])$")
 _LIGATURES = str.maketrans(
     # The last three are where the fonts "AdvOT…" of several publishers (RSC, Wiley) keep theirs, in the private area.
-    {"\ue103": "fi", "\ue104": "fl", "\ue09d": "ft", "\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
+    {
+        "\ue103": "fi",
+        "\ue104": "fl",
+        "\ue09d": "ft",
+        "\ufb00": "ff",
+        "\ufb01": "fi",
+        "\ufb02": "fl",
+        "\ufb03": "ffi",
+        "\ufb04": "ffl",
+        "\ufb05": "st",
+        "\ufb06": "st",
+    }
 )
 # TeX draws an accent, then the letter beneath it.
 _ACCENTS = {
@@ -175,7 +198,7 @@ def keeps_hyphen(before: str, after: str, known: Counter[str]) -> bool:
     """Whether the hyphen between a line's end and the next line belongs to the word.
 
     It does where the document writes the word with a hyphen elsewhere more often than without; where neither occurs, it
-    does after or before a capital, a digit or a formula (Li-ion, X-ray, 2-propanol) and between two words of four letters
+    does after or before a capital, a digit or a symbol (Li-ion, X-ray, 2-propanol) and between two words of four letters
     or more that the document also uses alone (self-heating).
     """
     left = re.split(r"[\s(/\[]", before[:-1])[-1]
@@ -189,4 +212,6 @@ def keeps_hyphen(before: str, after: str, known: Counter[str]) -> bool:
         return hyphened > whole
     if head[-1].isupper() or len(head) == 1 or any(character.isupper() for character in head[1:]) or "-" in head:
         return True
+    if len(head) == 2 and head[0].isupper():
+        return known[tail.lower()] > 0 or tail in _AFTER_SYMBOL
     return len(head) > 3 and len(tail) > 3 and known[head.lower()] > 0 and known[tail.lower()] > 0

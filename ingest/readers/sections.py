@@ -165,7 +165,9 @@ def _title_score(draft: Draft, body: float, height: float) -> float:
 
 def _join_title(drafts: list[Draft], title: Draft) -> None:
     """Join title lines that the paragraph rules cut apart: same size and weight, directly above or below."""
-    while (at := drafts.index(title)) + 1 < len(drafts) and _is_more_title(title, drafts[at + 1], title, drafts[at + 1]):
+    while (at := drafts.index(title)) + 1 < len(drafts) and _is_more_title(
+        title, drafts[at + 1], title, drafts[at + 1]
+    ):
         title.lines.extend(drafts.pop(at + 1).lines)
     while (at := drafts.index(title)) > 0 and _is_more_title(title, drafts[at - 1], drafts[at - 1], title):
         title.lines[:0] = drafts.pop(at - 1).lines

@@ -150,7 +150,9 @@ def grid(lines: Sequence[Line], heights: Sequence[float] = ()) -> list[Row]:
     for number, row in enumerate(placed):
         base = rows[number][0].base
         above = rows[number - 1][0] if number else None
-        if above is not None and (_in_header(base, header, number) or _continues_row(row, merged[-1], base - above.base, above)):
+        if above is not None and (
+            _in_header(base, header, number) or _continues_row(row, merged[-1], base - above.base, above)
+        ):
             for cell, more in zip(merged[-1], row, strict=True):
                 cell.extend(more)
         else:
@@ -176,9 +178,7 @@ def _columns(lines: Sequence[Line]) -> list[tuple[float, float]]:
             continue
         for column in touched:
             columns.remove(column)
-        columns.append(
-            (min([line.x0, *(one[0] for one in touched)]), max([line.x1, *(one[1] for one in touched)]))
-        )
+        columns.append((min([line.x0, *(one[0] for one in touched)]), max([line.x1, *(one[1] for one in touched)])))
     return sorted(columns)
 
 
@@ -228,7 +228,11 @@ def plain_tables(piece: Sequence[Line]) -> list[Line]:
         end = _table_end(rows, number)
         count = sum(_is_cell_row(row) for row in rows[number:end])
         captioned = _after_caption(rows, number)
-        if count >= (2 if captioned else MIN_PLAIN_ROWS) and _aligned(rows[number:end]) and not _formula(rows[number:end]):
+        if (
+            count >= (2 if captioned else MIN_PLAIN_ROWS)
+            and _aligned(rows[number:end])
+            and not _formula(rows[number:end])
+        ):
             found.append(_table_line([line for row in rows[number:end] for line in row], ()))
             number = end
         else:
