@@ -3,10 +3,10 @@
     python benchmarks/crash.py                     20 kills over the twelve smallest papers, hashing embedder
     python benchmarks/crash.py --papers 39 --model all-MiniLM-L6-v2
 
-Each trial starts with an empty folder, is killed at a moment drawn evenly from the length of a whole run, and is then run
-to its end. It passes when readers saw whole papers only right after the kill, the chunk ids afterwards equal those of the
-uninterrupted run, and `verify` finds nothing. The hashing embedder makes writing a larger part of the run, so that more
-kills fall into it. "rebuilt" counts how often Chroma was found broken and built anew from the catalogue.
+Each trial starts with an empty folder, is killed at a moment drawn evenly from the length of a whole run, and is then
+run to its end. It passes when readers saw whole papers only right after the kill, the chunk ids afterwards equal those
+of the uninterrupted run, and `verify` finds nothing. The hashing embedder makes writing a larger part of the run, so
+that more kills fall into it. "rebuilt" counts how often Chroma was found broken and built anew from the catalogue.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from pathlib import Path
 from ingest.pipeline import ingest
 from ingest.settings import EmbeddingSettings, Settings
 logging.basicConfig(level=logging.WARNING)
-for _ in ingest([sys.argv[1]], settings=Settings(embedding=EmbeddingSettings(model=sys.argv[3])), library=Path(sys.argv[2])):
+settings = Settings(embedding=EmbeddingSettings(model=sys.argv[3]))
+for _ in ingest([sys.argv[1]], settings=settings, library=Path(sys.argv[2])):
     pass
 """
 
