@@ -39,6 +39,11 @@ def find(text: str) -> list[Formula]:
     Compounds, ions (`Fe3+`, `Ru(II)`), elemental molecules (`O2`, `C60`) and isotopes (`⁷Li`) count; a bare symbol
     (`Li`) does not: see `elements`.
     """
+    return list(_find(text))
+
+
+@lru_cache(maxsize=16)  # one text is asked for its words, its formulas and its elements
+def _find(text: str) -> tuple[Formula, ...]:
     folded, offsets = _fold(text)
     found: list[Formula] = []
     for start, end, parsed in _scan(folded):
@@ -46,7 +51,7 @@ def find(text: str) -> list[Formula]:
             start, end = offsets[start], offsets[end - 1] + 1
             end = _closing_tag(text, end)
         found.append(Formula(start, end, text[start:end], parsed.normal, parsed.elements))
-    return found
+    return tuple(found)
 
 
 def normalise(text: str) -> str:

@@ -7,9 +7,11 @@ the vectors that the catalogue holds, many are asked for in surplus and sieved i
 
 from __future__ import annotations
 
+import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,33 +25,46 @@ from ingest.records import Chunk, Filter
 HNSW: dict[str, Any] = {"space": "cosine", "ef_construction": 200, "max_neighbors": 24, "ef_search": 200}
 
 INDEX_SCHEMA = f"""
-CREATE VIRTUAL TABLE IF NOT EXISTS lexicon USING fts5(context, text, tokenize = "{lexical.TOKENIZER}");
-CREATE VIRTUAL TABLE IF NOT EXISTS lexicon_terms USING fts5vocab(lexicon, row);
+-- Only which chunks hold a term is kept: how often it stands there is counted in the texts of the few that are scored.
+CREATE VIRTUAL TABLE IF NOT EXISTS lexicon
+  USING fts5(context, text, tokenize = "{lexical.TOKENIZER}", detail = none, columnsize = 0);
+-- In how many chunks each term stands (fts5vocab counts at each look-up); under the empty term, how many there are.
+CREATE TABLE IF NOT EXISTS terms (term TEXT PRIMARY KEY, chunks INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chunk_elements (
   element TEXT NOT NULL, chunk INTEGER NOT NULL, PRIMARY KEY (element, chunk)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS chunk_elements_by_chunk ON chunk_elements(chunk);
 CREATE TABLE IF NOT EXISTS chunk_formulas (
   formula TEXT NOT NULL, chunk INTEGER NOT NULL, PRIMARY KEY (formula, chunk)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS chunk_formulas_by_chunk ON chunk_formulas(chunk);
-CREATE INDEX IF NOT EXISTS chunks_by_kind ON chunks(kind, source, section);
+CREATE INDEX IF NOT EXISTS chunks_by_facts ON chunks(source, kind, section);
 """
 
-CONTEXT_WEIGHT = 1.0  # of a match in title or section, against 1 in the text
-EXACT_LIMIT = 20_000  # up to so many allowed chunks are compared one by one
+# BM25 (Robertson and Zaragoza 2009) with the usual constants.
+K1 = 1.2
+B = 0.75
+# FTS5's own bm25() costs 2 µs a matching row, which common words make 200 ms among 200,000 chunks. So terms are taken
+# from the rarest on until their occurrences reach this budget, and only the best candidates are scored, by all terms.
+POSTINGS = 40_000
+POOL = 300  # candidates scored at least
+QUERY_TERMS = 200  # of a long query are looked up, and
+RARE_TERMS = 32  # the rarest of them used
+EXACT_LIMIT = 10_000  # up to so many allowed chunks are compared one by one
 SURPLUS = 4  # times k is asked of Chroma first where a filter is broad, and again while it does not suffice
 MOST_NEIGHBOURS = 5_000
 
 Vector = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 Scored = list[tuple[str, float]]
+Item = TypeVar("Item")
 Nearest = Callable[[Vector, int], Scored]  # (vector, k) -> up to k (chunk id, cosine), best first, unfiltered
 
 
 def index_chunk(connection: sqlite3.Connection, rowid: int, chunk: Chunk) -> None:
     """Add one chunk, by its row number in `chunks`, to the full-text, formula and element tables."""
-    connection.execute(
-        "INSERT INTO lexicon (rowid, context, text) VALUES (?, ?, ?)",
-        (rowid, lexical.index_text(chunk.context), lexical.index_text(chunk.text)),
-    )
+    texts = lexical.index_text(chunk.context), lexical.index_text(chunk.text)
+    connection.execute("INSERT INTO lexicon (rowid, context, text) VALUES (?, ?, ?)", (rowid, *texts))
+    sql = "INSERT INTO terms VALUES (?, 1) ON CONFLICT (term) DO UPDATE SET chunks = chunks + 1"
+    connection.executemany(sql, _distinct(*texts))
     keys = {formula.key for formula in formulas.find(chunk.text)}
     connection.executemany("INSERT INTO chunk_formulas VALUES (?, ?)", [(key, rowid) for key in keys])
     named = formulas.elements(chunk.text)
@@ -59,30 +74,37 @@ def index_chunk(connection: sqlite3.Connection, rowid: int, chunk: Chunk) -> Non
 def unindex(connection: sqlite3.Connection, rowids: Iterable[int]) -> None:
     """Take chunks out of all tables of this module, by their row numbers in `chunks`."""
     numbers = [(rowid,) for rowid in rowids]
+    for number in numbers:
+        row = connection.execute("SELECT context, text FROM lexicon WHERE rowid = ?", number).fetchone()
+        connection.executemany("UPDATE terms SET chunks = chunks - 1 WHERE term = ?", _distinct(*row) if row else [])
     connection.executemany("DELETE FROM lexicon WHERE rowid = ?", numbers)
     connection.executemany("DELETE FROM chunk_elements WHERE chunk = ?", numbers)
     connection.executemany("DELETE FROM chunk_formulas WHERE chunk = ?", numbers)
 
 
+def _distinct(context: str, text: str) -> list[tuple[str]]:
+    return [(term,) for term in {"", *context.split(), *text.split()}]
+
+
 def lexical_candidates(connection: sqlite3.Connection, query: str, *, k: int, where: Filter) -> Scored:
     """Return up to `k` chunk ids that share words, formulas or characters with `query`, with BM25, best first."""
-    expression = lexical.match_expression(query)
-    if not expression:
+    terms = _idf(connection, list(dict.fromkeys(lexical.tokens(query)))[:QUERY_TERMS])
+    if not terms:
         return []
-    condition, values = _condition(where)
-    sql = (
-        "SELECT c.id, -l.score FROM (SELECT rowid, rank AS score FROM lexicon WHERE lexicon MATCH ? AND rank MATCH ? "
-        f"ORDER BY rank) AS l CROSS JOIN chunks AS c ON c.rowid = l.rowid WHERE {condition} LIMIT ?"
-    )
-    weights = f"bm25({CONTEXT_WEIGHT}, 1.0)"
-    return [(row[0], row[1]) for row in connection.execute(sql, (expression, weights, *values, k))]
+    ranked = _candidates(connection, terms, _allowed(connection, where), k)
+    kept: Scored = []
+    start, size = 0, max(POOL, 2 * k)
+    while start < len(ranked) and len(kept) < k:
+        kept.extend(_scored(connection, ranked[start : start + size], terms, where))
+        start, size = start + size, size * SURPLUS
+    return sorted(kept, key=lambda pair: (-pair[1], pair[0]))[:k]
 
 
 def dense_candidates(
     connection: sqlite3.Connection, nearest: Nearest, vector: Vector, *, k: int, where: Filter
 ) -> Scored:
     """Return up to `k` chunk ids nearest to `vector` (of length 1) among those that `where` allows, with cosine."""
-    if _is_narrow(connection, where):
+    if _allowed(connection, where) is not None:
         return exact_candidates(connection, vector, k=k, where=where)
     wanted = k if _is_open(where) else SURPLUS * k
     while wanted <= max(MOST_NEIGHBOURS, k):
@@ -107,48 +129,134 @@ def cosines(connection: sqlite3.Connection, vector: Vector, ids: Sequence[str]) 
     return dict(_nearest(rows, vector, len(rows)))
 
 
+# -------------------------------------------------------------------------------------------------------------- text
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    text: str
+    frequency: int  # chunks that hold it
+    idf: float
+
+
+def _idf(connection: sqlite3.Connection, texts: Sequence[str]) -> list[_Term]:
+    """Return those of `texts` that occur at all, rarest first."""
+    sql = "SELECT chunks FROM terms WHERE term = ? AND chunks > 0"
+    counts = [(text, connection.execute(sql, (text,)).fetchone()) for text in ("", *texts)]
+    total = counts[0][1][0] if counts[0][1] else 0
+    found = [
+        _Term(text, row[0], math.log1p((total - row[0] + 0.5) / (row[0] + 0.5))) for text, row in counts[1:] if row
+    ]
+    return sorted(found, key=lambda term: term.frequency)[:RARE_TERMS]
+
+
+def _candidates(connection: sqlite3.Connection, terms: Sequence[_Term], allowed: Rows | None, k: int) -> Rows:
+    """Return row numbers that hold rare terms of the query, by the sum of the terms' weights, heaviest first."""
+    # Asked for in one, SQLite would read the whole table.
+    ends = "SELECT (SELECT min(rowid) FROM chunks), (SELECT max(rowid) FROM chunks)"
+    first, last = connection.execute(ends).fetchone()
+    weights = np.zeros(last - first + 1, dtype=np.float32)
+    mask = None if allowed is None else np.isin(np.arange(first, last + 1), allowed)
+    spent = found = 0
+    for term in terms:
+        if spent and spent + term.frequency > POSTINGS and found >= k:
+            break
+        spent += term.frequency
+        weights[_holding(connection, term) - first] += term.idf
+        found = int(np.count_nonzero(weights if mask is None else weights[mask]))
+    rows = np.flatnonzero(weights if mask is None else weights * mask)
+    ranked: Rows = (rows + first)[np.argsort(-weights[rows], kind="stable")]
+    return ranked
+
+
+def _holding(connection: sqlite3.Connection, term: _Term) -> Rows:
+    # One long string is read several times faster than as many rows.
+    sql = "SELECT group_concat(rowid) FROM lexicon WHERE lexicon MATCH ?"
+    text: str | None = connection.execute(sql, (lexical.any_of([term.text]),)).fetchone()[0]
+    return np.fromstring(text or "", dtype=np.int64, sep=",")
+
+
+def _scored(connection: sqlite3.Connection, rowids: Rows, terms: Sequence[_Term], where: Filter) -> Scored:
+    """Return BM25 over all terms for those of `rowids` that `where` allows; lengths are relative to their mean."""
+    rows = [row for batch in _batches(rowids.tolist()) for row in _texts(connection, batch, where)]
+    lengths = [text.count(" ") + 1 for _, text in rows]
+    mean = sum(lengths) / max(len(lengths), 1)
+    return [(chunk, _bm25(text, terms, length / mean)) for (chunk, text), length in zip(rows, lengths, strict=True)]
+
+
+def _texts(connection: sqlite3.Connection, rowids: Sequence[int], where: Filter) -> list[tuple[str, str]]:
+    condition, values = _condition(where, sieve=True)
+    sql = (
+        "SELECT c.id, l.context || ' ' || l.text FROM chunks AS c CROSS JOIN lexicon AS l ON l.rowid = c.rowid "  # noqa: S608
+        f"WHERE c.rowid IN ({_marks(rowids)}) AND {condition}"
+    )
+    return connection.execute(sql, (*rowids, *values)).fetchall()
+
+
+def _bm25(text: str, terms: Sequence[_Term], relative_length: float) -> float:
+    # Searching the string is several times faster than splitting it; two spaces, so that neighbours do not share one.
+    spaced = f" {text.replace(' ', '  ')} "
+    length = K1 * (1 - B + B * relative_length)
+    score = 0.0
+    for term in terms:
+        count = spaced.count(f" {term.text} ")
+        score += term.idf * count * (K1 + 1) / (count + length) if count else 0.0
+    return score
+
+
 # ----------------------------------------------------------------------------------------------------------- filters
 
 
-def _condition(where: Filter) -> tuple[str, list[Any]]:
-    """Return the SQL condition on `chunks AS c` that says what `where` does, and its values."""
+def _condition(where: Filter, *, sieve: bool = False) -> tuple[str, list[Any]]:
+    """Return the SQL condition on `chunks AS c` that says what `where` does, and its values.
+
+    As a `sieve` it is written for a handful of rows already picked: looked up for each row, by no index on `chunks`.
+    """
     parts: list[str] = []
     values: list[Any] = []
+    fact = "+c." if sieve else "c."
+    of_chunk = "EXISTS (SELECT 1 FROM {0} AND chunk = c.rowid)" if sieve else "c.rowid IN (SELECT chunk FROM {0})"
 
     def add(part: str, *given: str | int) -> None:
         parts.append(part)
         values.extend(given)
 
     if where.kinds:
-        add(f"c.kind IN ({_marks(where.kinds)})", *sorted(where.kinds))
+        add(f"{fact}kind IN ({_marks(where.kinds)})", *sorted(where.kinds))
     else:
-        add("c.kind <> 'reference'")
+        add(f"{fact}kind <> 'reference'")
     if where.sources:
-        add(f"c.source IN ({_marks(where.sources)})", *sorted(where.sources))
+        add(f"{fact}source IN ({_marks(where.sources)})", *sorted(where.sources))
     if where.years:
         first, last = where.years
-        add("c.source IN (SELECT id FROM papers WHERE year BETWEEN ? AND ?)", first or -9999, last or 9999)
+        years = "(SELECT year FROM papers WHERE id = c.source) BETWEEN ? AND ?"
+        listed = "c.source IN (SELECT id FROM papers WHERE year BETWEEN ? AND ?)"
+        add(years if sieve else listed, _EARLIEST if first is None else first, _LATEST if last is None else last)
     if where.sections:
         titles = " OR ".join("c.section LIKE ? ESCAPE '\\'" for _ in where.sections)
         add(f"({titles})", *(f"%{_escaped(section)}%" for section in where.sections))
     for element in sorted(where.elements):
-        add("c.rowid IN (SELECT chunk FROM chunk_elements WHERE element = ?)", _symbol(element))
+        add(of_chunk.format("chunk_elements WHERE element = ?"), _symbol(element))
     if where.formula:
-        add("c.rowid IN (SELECT chunk FROM chunk_formulas WHERE formula = ?)", _key(where.formula))
+        add(of_chunk.format("chunk_formulas WHERE formula = ?"), _key(where.formula))
     return " AND ".join(parts), values
+
+
+_EARLIEST, _LATEST = -9999, 9999
 
 
 def _is_open(where: Filter) -> bool:
     return where == Filter()
 
 
-def _is_narrow(connection: sqlite3.Connection, where: Filter) -> bool:
+def _allowed(connection: sqlite3.Connection, where: Filter) -> Rows | None:
+    """Return the row numbers that `where` allows if they are few, and None if they are many."""
     if _is_open(where):
-        return False
+        return None
     condition, values = _condition(where)
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM chunks AS c WHERE {condition} LIMIT {EXACT_LIMIT + 1})"  # noqa: S608
-    allowed: int = connection.execute(sql, values).fetchone()[0]
-    return allowed <= EXACT_LIMIT
+    sql = f"SELECT c.rowid FROM chunks AS c WHERE {condition} LIMIT {EXACT_LIMIT + 1}"  # noqa: S608
+    rows = np.array([row[0] for row in connection.execute(sql, values)], dtype=np.int64)
+    return rows if len(rows) <= EXACT_LIMIT else None
 
 
 def _symbol(element: str) -> str:
@@ -183,7 +291,7 @@ _VARIABLES = 500  # question marks in one statement
 
 def _sieve(connection: sqlite3.Connection, near: Scored, where: Filter) -> Scored:
     """Keep those that the catalogue holds and `where` allows: Chroma may still hold what a killed writer left."""
-    condition, values = _condition(where)
+    condition, values = _condition(where, sieve=True)
     allowed: set[str] = set()
     for batch in _batches([chunk for chunk, _ in near]):
         sql = f"SELECT c.id FROM chunks AS c WHERE c.id IN ({_marks(batch)}) AND {condition}"  # noqa: S608
@@ -206,5 +314,5 @@ def _nearest(rows: Sequence[tuple[str, bytes]], vector: Vector, k: int) -> Score
     return [(rows[index][0], float(scores[index])) for index in best]
 
 
-def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:
+def _batches(values: Sequence[Item]) -> Iterator[Sequence[Item]]:
     return (values[start : start + _VARIABLES] for start in range(0, len(values), _VARIABLES))
