@@ -103,6 +103,24 @@ def test_a_web_page_named_xml_is_read_as_one(tmp_path):
     assert read(written(tmp_path / "a.xml", page)).format == "html"
 
 
+def test_a_text_about_pdf_is_not_a_pdf(tmp_path):
+    assert read(written(tmp_path / "a.txt", "A PDF begins with %PDF-1.7 and ends with %%EOF.")).format == "text"
+
+
+def test_a_docx_named_txt_is_read_as_one(docx_path):
+    assert read(docx_path.rename(docx_path.with_suffix(".txt"))).format == "docx"
+
+
+@pytest.mark.parametrize("tag", ["div", "span", "b"])
+def test_deep_nesting_is_read_or_refused(tmp_path, tag):
+    path = written(tmp_path / "a.html", f"<html><body>{f'<{tag}>' * 5000}deep{f'</{tag}>' * 5000}</body></html>")
+    try:
+        text = whole(read(path))
+    except ReadError as error:
+        text = f"not deep: {error.cause}"
+    assert text in {"deep", "not deep: malformed", "not deep: no_text"}
+
+
 def test_the_password_is_not_shown():
     assert "secret" not in repr(ReadOptions(password="secret"))
 
@@ -427,7 +445,7 @@ def test_html_gives_the_article_and_nothing_around_it(tmp_path):
 def test_html_meta_tags_describe_the_paper(tmp_path):
     assert read(written(tmp_path / "a.html", HTML)).metadata == Metadata(
         title="Perovskites in sunlight",
-        authors=("Lovelace, Ada", "山田太郎"),
+        authors=("Ada Lovelace", "山田太郎"),
         year=2020,
         doi="10.1234/xyz",
         journal="J. Sun",

@@ -29,6 +29,7 @@ READERS = {  # suffix -> "module:function", imported on first use
     ".nxml": "ingest.readers.jats:read_jats",
 }
 
+TEXT_SUFFIXES = frozenset(READERS) - {".pdf", ".docx"}  # files that may well write about "%PDF-"
 HEAD_BYTES = 2048
 MEGABYTE = 1_000_000
 
@@ -68,7 +69,10 @@ def read(path: Path, *, options: ReadOptions = DEFAULT_OPTIONS) -> Document:
             cause="webpage",
             hint="Download the PDF itself (the link may ask for a login), or rename the file to .html to read the page",
         )
-    document = reader_for(suffix, path)(path, options=options)
+    try:
+        document = reader_for(suffix, path)(path, options=options)
+    except RecursionError as error:
+        raise ReadError(f"{path.name!r} nests its parts too deeply to be read", cause="malformed") from error
     if not any(page.text.strip() for page in document.pages):
         raise ReadError(
             f"{path.name!r} holds no text", cause="no_text", hint="Open it in a viewer to see what is in it"
@@ -94,9 +98,9 @@ def sniff(head: bytes, *, suffix: str) -> str:
     PDF allows up to 1,024 bytes before its header (ISO 32000-1, annex H.3.4.1).
     """
     if suffix == ".docx" or head.startswith(b"PK\x03\x04"):
-        return ".docx" if suffix == ".docx" or b"word/" in head or b"[Content_Types].xml" in head else suffix
-    if b"%PDF-" in head[:1024] and not _HTML_START.match(head):
-        return ".pdf"
+        return ".docx" if suffix == ".docx" or b"word/" in head else suffix
+    if head.lstrip().startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and suffix not in TEXT_SUFFIXES):
+        return suffix if _HTML_START.match(head) else ".pdf"
     if suffix in {".md", ".markdown"}:  # may begin with HTML
         return suffix
     if _HTML_START.match(head):

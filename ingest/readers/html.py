@@ -66,32 +66,37 @@ def _parsed(path: Path) -> html.HtmlElement:
 
 
 def _unwanted(root: html.HtmlElement) -> Iterator[html.HtmlElement]:
-    """Yield what is not part of the article. A header is kept inside an article, where it holds title and authors."""
+    """Yield what is not part of the article."""
+    half = len(root.text_content()) / 2
     for element in root.iter():
-        if element.getparent() is None or not isinstance(element.tag, str) or element.tag == "body":
+        if element.getparent() is None or not isinstance(element.tag, str) or element.tag in {"body", "head"}:
             continue
-        called = f"{element.get('class', '')} {element.get('id', '')}"
-        header = element.tag == "header" and not any(up.tag in {"article", "main"} for up in element.iterancestors())
         if (
-            (element.tag in _DROPPED and element.tag != "head")
-            or header
-            or "hidden" in element.attrib
-            or element.get("aria-hidden") == "true"
+            element.tag in _DROPPED
             or element.get("role", "") in _DROPPED_ROLES
-            or _HIDDEN_STYLE.search(element.get("style", ""))
-            or (
-                _BOILERPLATE.search(called)
-                and element.tag not in {"article", "main", "html"}
-                and not _is_bulk(element, root)
-            )
+            or not _is_shown(element)
+            or _is_page_header(element)
+            or _is_boilerplate(element, half)
             or _is_link_list(element)
         ):
             yield element
 
 
-def _is_bulk(element: html.HtmlElement, root: html.HtmlElement) -> bool:
-    """Say whether most of the page is in here, whatever its class is called."""
-    return len(element.text_content()) > 0.5 * len(root.text_content())
+def _is_shown(element: html.HtmlElement) -> bool:
+    hidden = "hidden" in element.attrib or element.get("aria-hidden") == "true"
+    return not hidden and not _HIDDEN_STYLE.search(element.get("style", ""))
+
+
+def _is_page_header(element: html.HtmlElement) -> bool:
+    """Say whether this is the header of the page; inside an article it holds title and authors."""
+    return element.tag == "header" and not any(up.tag in {"article", "main"} for up in element.iterancestors())
+
+
+def _is_boilerplate(element: html.HtmlElement, half: float) -> bool:
+    """Say whether class or id tell of navigation or advertising; not where most of the page is in there."""
+    called = f"{element.get('class', '')} {element.get('id', '')}"
+    suspect = element.tag not in {"article", "main", "html"} and _BOILERPLATE.search(called)
+    return bool(suspect) and len(element.text_content()) < half
 
 
 def _is_link_list(element: html.HtmlElement) -> bool:
@@ -200,6 +205,12 @@ def _cell(cell: html.HtmlElement) -> str:
     )
 
 
+def _given_first(name: str) -> str:
+    """Return "Lovelace, Ada" as "Ada Lovelace"."""
+    family, comma, given = name.partition(", ")
+    return f"{given} {family}" if comma and "," not in given else name
+
+
 def _metadata(root: html.HtmlElement) -> Metadata:
     tags: dict[str, list[str]] = {}
     for meta in root.iter("meta"):
@@ -217,7 +228,7 @@ def _metadata(root: html.HtmlElement) -> Metadata:
     year = _YEAR.search(" ".join(date))
     return Metadata(
         title=title[0],
-        authors=tuple(first("citation_author", "dc.creator")),
+        authors=tuple(map(_given_first, first("citation_author", "dc.creator"))),
         year=int(year.group(1)) if year else None,
         doi=re.sub(
             r"^(?:https?://(?:dx\.)?doi\.org/|doi:\s*)", "", " ".join(first("citation_doi")), flags=re.IGNORECASE

@@ -50,7 +50,7 @@ def _article(path: Path) -> etree._Element:
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
     )
     try:
-        root = etree.parse(str(path), parser).getroot()
+        root = etree.fromstring(path.read_bytes(), parser)
     except etree.XMLSyntaxError as error:
         raise ReadError(
             f"{path.name!r} is not well-formed XML: {error.msg}",
