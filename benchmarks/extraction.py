@@ -8,10 +8,10 @@ full text does not hold (acknowledgements, author contributions, funding, …). 
 NFKC and lower-casing. Plain pypdf is given everything it extracts, and once more only what stands before the last
 heading "References".
 
-Some full texts repeat the figures' captions inside their body and some do not, so paragraphs of the full text of which at
-least 60 % of the 5-word sequences stand in a block that we hold for a caption or a table are left out on the publisher's
-side too ("strict" is without this and the next). A sentence that the
-full text holds twice counts once. Only blocks that begin like a caption ("Figure 3.") can be captions.
+Some full texts repeat the figures' captions inside their body and some do not, so paragraphs of the full text of
+which at least 60 % of the 5-word sequences stand in a block that we hold for a caption or a table are left out on the
+publisher's side too ("strict" is without this and the next). A sentence that the full text holds twice counts once.
+Only blocks that begin like a caption ("Figure 3.") can be captions.
 
 Order: of the 5-word sequences that occur once in the publisher's text, the share on the longest run that stands in the
 same order in the extraction (longest increasing subsequence); what is missing counts as out of order. "Of found" is the
@@ -208,9 +208,8 @@ def compare_speed(data: Path) -> None:
     print(f"ratio to pypdf: {seconds['pypdf'] / seconds['matlit']:.2f}")
 
 
-# Two catalogue rows whose title is the first words of the page, cut off, or a masthead: not what the paper is called.
-def is_real_title(title: str, first_text: str) -> bool:
-    """Whether the manifest's title is the paper's: other rows hold the first 110 characters of page one, authors and all."""
+def is_real_title(title: str) -> bool:
+    """Whether the manifest's title is the paper's: other rows hold the start of page one, or a masthead."""
     return len(title) != 110 and not re.match(r"^\d|^Open Access", title.strip())
 
 
@@ -228,7 +227,7 @@ def compare_metadata(data: Path) -> None:
         path = data / "papers" / row["file"]
         document = read_pdf(path, options=OPTIONS)
         found = describe(document, path)
-        if is_real_title(row["title"], document.pages[0].text):
+        if is_real_title(row["title"]):
             wanted, got = plain(row["title"]), plain(found.title)
             near = bool(got) and (
                 SequenceMatcher(None, wanted, got, autojunk=False).ratio() > 0.9 or wanted.startswith(got)

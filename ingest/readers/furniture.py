@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 from ingest.readers.glyphs import Fragment
 from ingest.readers.layout import Line
@@ -72,11 +73,11 @@ def _line_numbers(fragments: Sequence[Fragment]) -> frozenset[int]:
 def _aligned(fragments: Sequence[Fragment], numeric: Sequence[int]) -> list[list[int]]:
     """Return columns of numbers, from top to bottom, whose right or left edges agree; the longest first."""
     columns: list[list[int]] = []
-    for edge in (lambda one: one.x1, lambda one: one.x0):
-        order = sorted(numeric, key=lambda number: edge(fragments[number]))
+    for edge in (attrgetter("x1"), attrgetter("x0")):
+        places = [edge(fragment) for fragment in fragments]
         column: list[int] = []
-        for number in order:
-            if column and edge(fragments[number]) - edge(fragments[column[-1]]) > SAME_EDGE:
+        for number in sorted(numeric, key=places.__getitem__):
+            if column and places[number] - places[column[-1]] > SAME_EDGE:
                 columns.append(column)
                 column = []
             column.append(number)
@@ -109,8 +110,8 @@ def _beside(numbers: Sequence[Fragment], others: Sequence[Fragment]) -> bool:
 def furniture(pages: Sequence[Sequence[Line]], heights: Sequence[float]) -> list[frozenset[int]]:
     """Return, for every page, the positions of the lines that are running heads, feet or page numbers.
 
-    A line is one if it stands in the top or bottom margin and, with its digits left out, comes back at the same height on
-    other pages; a lone number if it grows with the page number.
+    A line is one if it stands in the top or bottom margin and, with its digits left out, comes back at the same
+    height on other pages; a lone number if it grows with the page number.
     """
     edges = [_edge_lines(lines, height) for lines, height in zip(pages, heights, strict=True)]
     repeated = _repeated(pages, edges)

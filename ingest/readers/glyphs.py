@@ -1,7 +1,7 @@
 """Every character of a PDF page with its place, fetched from pdfium in bulk and cut into fragments.
 
-A fragment is a run of characters without a gap, of one size and on one baseline: a word, or part of one ("LiFePO" and the
-lowered "4" are two). Nothing here knows about lines, columns or meaning.
+A fragment is a run of characters without a gap, of one size and on one baseline: a word, or part of one ("LiFePO" and
+the lowered "4" are two). Nothing here knows about lines, columns or meaning.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORCE_BOLD = 1 << 18  # ISO 32000-1, table 123
 
 
 class Fragment(NamedTuple):
-    """A run of characters without a gap. Lengths in points, y downwards, in the frame in which the page's text is upright."""
+    """Characters without a gap. Lengths in points, y downwards, in the frame where the page's text is upright."""
 
     text: str
     x0: float
@@ -67,7 +67,7 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How the page is turned: from pdfium's coordinates to the displayed page, and to the frame where text runs rightwards.
+    """How the page is turned: from pdfium's coordinates to the displayed page, and on to where text runs rightwards.
 
     `turn` counts the quarter turns, clockwise, that the page was turned to make its main text upright.
     """
@@ -164,7 +164,7 @@ _Signature = tuple[str, Any, tuple[Any, ...]]
 def _call(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     import pypdfium2.raw as raw
 
-    address = ctypes.cast(getattr(raw, name), ctypes.c_void_p).value
+    address = ctypes.cast(getattr(raw, name), ctypes.c_void_p).value or 0
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
 
@@ -177,7 +177,7 @@ def _codes(raw: Any, handle: int, count: int) -> npt.NDArray[np.uint32]:
     buffer = (ctypes.c_ushort * (count + 1))()
     get_text = _call("FPDFText_GetText", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
     if get_text(handle, 0, count, ctypes.addressof(buffer)) == count + 1:
-        codes = np.frombuffer(buffer, np.uint16)[:count].astype(np.uint32)
+        codes = np.frombuffer(bytes(buffer), np.uint16)[:count].astype(np.uint32)
         if not ((codes >= 0xD800) & (codes < 0xE000)).any():
             codes[codes == LINE_END_HYPHENS[1]] = ord("-")
             return codes
@@ -192,7 +192,7 @@ def _codes(raw: Any, handle: int, count: int) -> npt.NDArray[np.uint32]:
 
 
 def _boxes(handle: int, count: int) -> npt.NDArray[np.float32]:
-    """Return left, top, right, bottom of every character in page coordinates (y upwards), with the font's full height."""
+    """Return left, top, right, bottom of every character (y upwards), as high as its font."""
     boxes = np.zeros((count, 4), np.float32)
     start = boxes.ctypes.data
     get_box = _call("FPDFText_GetLooseCharBox", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
@@ -208,8 +208,8 @@ def _styles(
 ) -> tuple[list[_Style], npt.NDArray[np.int32]]:
     """Return the styles of the page and the index of each character's style (-1: invisible).
 
-    Asking pdfium for the style of every character would double the time, so it is asked where a style can change: at the
-    first character after a space, and where the box changes its height.
+    Asking pdfium for the style of every character would double the time, so it is asked where a style can change: at
+    the first character after a space, and where the box changes its height.
     """
     shift = np.abs(boxes[1:, 1] - boxes[:-1, 1]) + np.abs(boxes[1:, 3] - boxes[:-1, 3])
     heads = visible.copy()
@@ -328,7 +328,7 @@ def _walk_form(raw: Any, form: int, hidden: set[int], depth: int) -> None:
 
 
 def _is_clipped_away(pointer: int) -> bool:
-    """Whether the middle of a text object lies outside a clip path's rectangle; both are in the form's own coordinates."""
+    """Whether the middle of a text object lies outside a clip path; both are in the form's own coordinates."""
     clip = _call("FPDFPageObj_GetClipPath", ctypes.c_void_p, ctypes.c_void_p)(pointer)
     if not clip:
         return False
@@ -348,11 +348,8 @@ def _clip_points(clip: int, number: int) -> list[tuple[float, float]]:
     get_point = _call("FPDFPathSegment_GetPoint", ctypes.c_int, *(ctypes.c_void_p,) * 3)
     point = (ctypes.c_float * 2)()
     at = ctypes.addressof(point)
-    points = []
-    for index in range(max(count, 0)):
-        if get_point(get_segment(clip, number, index), at, at + 4):
-            points.append((point[0], point[1]))
-    return points
+    segments = [get_segment(clip, number, index) for index in range(max(count, 0))]
+    return [(point[0], point[1]) for segment in segments if get_point(segment, at, at + 4)]
 
 
 def _around(points: list[tuple[float, float]], x: float, y: float) -> bool:

@@ -1,8 +1,8 @@
 """Lines, columns and reading order of one page, from where its fragments stand.
 
-The order is found in two steps: a gutter (a strip that few lines cross, with running text on both sides) splits the page
-into columns; lines that cross it split the page into bands. Bands are read downwards, columns inside a band from left to
-right, and a column may have columns of its own.
+The order is found in two steps: a gutter (a strip that few lines cross, with running text on both sides) splits the
+page into columns; lines that cross it split the page into bands. Bands are read downwards, columns inside a band from
+left to right, and a column may have columns of its own.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Line:
 
     @cached_property
     def text(self) -> str:
-        """Return the line as a reader would copy it, without rules for superscripts: for looking at, not for keeping."""
+        """Return the line without rules for citation marks: for looking at, not for keeping."""
         parts = [self.fragments[0].text]
         for left, right in zip(self.fragments, self.fragments[1:], strict=False):
             parts.append(right.text if touches(left, right) else " " + right.text)
@@ -117,7 +117,7 @@ def touches(left: Fragment, right: Fragment) -> bool:
 
 
 def find_lines(fragments: Sequence[Fragment]) -> list[Line]:
-    """Join fragments into lines: first neighbours in the file, then what the file draws apart but the page shows together."""
+    """Join fragments into lines: neighbours in the file, then what it draws apart but the page shows together."""
     runs: list[list[Fragment]] = []
     for fragment in fragments:
         if runs and _continues(runs[-1], fragment):
@@ -188,8 +188,8 @@ def reading_order(lines: Sequence[Line], *, gutter: float | None, usual: float |
 def find_gutter(lines: Sequence[Line]) -> float | None:
     """Return the middle of the strip that separates two columns of running text, or None.
 
-    Of all places between 15 and 85 % of the width, the one with the most pairs of text lines side by side within bands that
-    no line crosses, where at least three lines stand on each side.
+    Of all places between 15 and 85 % of the width, the one with the most pairs of text lines side by side within
+    bands that no line crosses, where at least three lines stand on each side.
     """
     texts = [line for line in lines if line.characters >= MIN_TEXT_CHARACTERS]
     if len(texts) < 2 * MIN_COLUMN_LINES:
@@ -262,7 +262,7 @@ def _by_columns(lines: list[Line], gutter: float | None, depth: int) -> list[lis
 
 
 def _opens_column(beside: Sequence[Line], right: Sequence[Line], gutter: float) -> bool:
-    """Whether what stands beside a wide block is the start of the right column and not a note of its own (smaller print)."""
+    """Whether what stands beside a wide block starts the right column and is no note of its own (in smaller print)."""
     if not right or min(line.x0 for line in beside) < gutter:
         return False
     sizes = [statistics.median(line.size for line in lines) for lines in (beside, right)]
@@ -315,7 +315,7 @@ def _side_notes(rows: Sequence[Line], across: Sequence[bool]) -> frozenset[int]:
 
 
 def _reaching_up(rows: Sequence[Line], across: Sequence[bool], found: set[int]) -> set[int]:
-    """Return the lines right above a side note's first line that continue it upwards, past the top of the block beside it."""
+    """Return the lines that continue a side note upwards, past the top of the block beside it."""
     above: set[int] = set()
     for number in sorted(found, reverse=True):
         low = number

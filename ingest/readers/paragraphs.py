@@ -6,6 +6,7 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ingest.readers.layout import Line
 from ingest.readers.tables import TableLine
@@ -92,8 +93,8 @@ class Draft:
 def paragraphs(piece: Sequence[Line]) -> list[Draft]:
     """Cut lines that stand below one another into blocks.
 
-    A new block begins at a jump in the line distance, the font size or between bold and plain, at an indent, after a short
-    line that ends a sentence, at a caption and at a bullet.
+    A new block begins at a jump in the line distance, the font size or between bold and plain, at an indent, after a
+    short line that ends a sentence, at a caption and at a bullet.
     """
     left, right = _edges(piece)
     usual = _usual_leading(piece)
@@ -123,7 +124,7 @@ def _usual_leading(piece: Sequence[Line]) -> float:
     """Return the line distance as a multiple of the size, from the smaller half: larger ones are paragraph gaps."""
     steps = [
         (lower.base - upper.base) / max(upper.size, 1.0)
-        for upper, lower in zip(piece, piece[1:], strict=False)
+        for upper, lower in pairwise(piece)
         if 0.8 * upper.size < lower.base - upper.base < 2.6 * upper.size and abs(lower.size - upper.size) < 0.5
     ]
     return statistics.median_low(steps) if steps else 1.25
@@ -215,8 +216,8 @@ def _follows_an_end(last: Line, line: Line, left: float, right: float) -> bool:
 def rejoin(drafts: Sequence[Draft]) -> list[Draft]:
     """Join paragraphs that a column's end, a figure or a footnote cut in two.
 
-    A paragraph goes on where the text before it has no end mark and it begins with a small letter, or where a hyphen was
-    left open. What stood between comes after the whole.
+    A paragraph goes on where the text before it has no end mark and it begins with a small letter, or where a hyphen
+    was left open. What stood between comes after the whole.
     """
     joined: list[Draft] = []
     for draft in drafts:

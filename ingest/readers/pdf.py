@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ _JUNK_TITLE = re.compile(
 class _About:
     """What the file says about itself."""
 
-    metadata: Metadata = Metadata()
+    metadata: Metadata = field(default_factory=Metadata)
     outline: tuple[str, ...] = ()
 
 
@@ -67,8 +67,8 @@ class _Raw:
 def read_pdf(path: Path, *, options: ReadOptions) -> Document:
     """Read one PDF: clean text in reading order, blocks with their kind and section, and a place for every word.
 
-    Raises `ReadError` with cause `empty`, `webpage`, `malformed`, `truncated`, `encrypted`, `too_large`, `scanned` (images
-    only, and no OCR) or `no_text` (blank, or fonts without a Unicode map).
+    Raises `ReadError` with cause `empty`, `webpage`, `malformed`, `truncated`, `encrypted`, `too_large`, `scanned`
+    (images only, and no OCR) or `no_text` (blank, or fonts without a Unicode map).
     """
     data = _checked(path)
     with _quiet():
@@ -182,7 +182,7 @@ def _rewritten(data: bytes, password: str | None) -> bytes | None:
 
 
 def _pypdf_failures() -> tuple[type[Exception], ...]:
-    """Return what pypdf is known to raise on broken files: its own errors, and plain ones from objects of the wrong type."""
+    """Return what pypdf raises on broken files: its own errors, and plain ones from objects of the wrong type."""
     from pypdf.errors import PyPdfError
 
     return (
@@ -317,7 +317,7 @@ def _image_cover(page: pypdfium2.PdfPage) -> float:
     for found in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
         left, bottom, right, top = found.get_bounds()
         area += max(right - left, 0.0) * max(top - bottom, 0.0)
-    return area / max(width * height, 1.0)
+    return float(area / max(width * height, 1.0))
 
 
 def _recognised(page: pypdfium2.PdfPage, options: ReadOptions) -> tuple[ocr.OcrLine, ...] | None:

@@ -34,26 +34,19 @@ _AFTER_SYMBOL = (
 
 _CITATION = re.compile(r"^[\[(]?\d{1,3}[a-z]?(?:[,;\u2013\u2014\u2010\u2212-]+\d{1,3}[a-z]?)*[,\])]?$")
 _ENDS_IN_WORD = re.compile(r"(?:[a-z\u00df-\u00f6\u00f8-\u00ff]{3,}|[\]\u201d\u2019\"'.,;:?!])$")
-_LIGATURES = str.maketrans(
-    # The last three are where the fonts "AdvOT…" of several publishers (RSC, Wiley) keep theirs, in the private area.
-    {
-        "\ue103": "fi",
-        "\ue104": "fl",
-        "\ue09d": "ft",
-        "\ufb00": "ff",
-        "\ufb01": "fi",
-        "\ufb02": "fl",
-        "\ufb03": "ffi",
-        "\ufb04": "ffl",
-        "\ufb05": "st",
-        "\ufb06": "st",
-    }
+# The first three are where the fonts "AdvOT…" of several publishers (RSC, Wiley) keep theirs, in the private area.
+_LIGATURES = {0xE103: "fi", 0xE104: "fl", 0xE09D: "ft"} | dict(
+    enumerate(("ff", "fi", "fl", "ffi", "ffl", "st", "st"), start=0xFB00)
 )
-# TeX draws an accent, then the letter beneath it.
-_ACCENTS = {
-    "\u00b4": "\u0301", "`": "\u0300", "\u00a8": "\u0308", "\u02c6": "\u0302", "\u02dc": "\u0303",
-    "\u02da": "\u030a", "\u00af": "\u0304", "\u02c7": "\u030c", "\u02d8": "\u0306", "\u02dd": "\u030b", "\u02d9": "\u0307",
-}  # fmt: skip
+# TeX draws an accent, then the letter beneath it: acute, grave, diaeresis, circumflex, tilde, ring, macron, caron, breve,
+# double acute, dot.
+_ACCENTS = dict(
+    zip(
+        "\u00b4`\u00a8\u02c6\u02dc\u02da\u00af\u02c7\u02d8\u02dd\u02d9",
+        "\u0301\u0300\u0308\u0302\u0303\u030a\u0304\u030c\u0306\u030b\u0307",
+        strict=True,
+    )
+)
 _ACCENTED = re.compile(f"([{''.join(_ACCENTS)}])([A-Za-z\u0131\u0237])")
 _CLEAN = re.compile("[\ue09d\ue103\ue104\ufb00-\ufb06\u00b4`\u00a8\u02c6-\u02dd\u00af\u00ad\ufffe\x00-\x1f]")
 _LEADERS = re.compile(r"\.{4,}")  # the dots of a table of contents
@@ -102,8 +95,8 @@ def is_cjk(character: str) -> bool:
 def words_of(line: Line) -> list[Word]:
     """Return the words of a line.
 
-    Raised and lowered characters stay glued to their word as printed (LiFePO4, cm−1), but a raised number after a word of
-    three letters or more, or after punctuation, is a citation mark and stands alone.
+    Raised and lowered characters stay glued to their word as printed (LiFePO4, cm−1), but a raised number after a
+    word of three letters or more, or after punctuation, is a citation mark and stands alone.
     """
     words: list[Word] = []
     left: Fragment | None = None
@@ -175,7 +168,7 @@ def vocabulary(lines: Iterable[Sequence[Word]]) -> Counter[str]:
 
 
 def append_lines(text: Text, lines: Iterable[Sequence[Word]], known: Counter[str]) -> None:
-    """Append lines to a paragraph: joined by a space, by nothing between Chinese or Japanese, and without line-end hyphens."""
+    """Append lines to a paragraph: with spaces, but none between Chinese or Japanese, and without line-end hyphens."""
     for words in lines:
         for number, word in enumerate(words):
             text.add(word, _glue(text, word, number == 0, known) if text.text else "")
@@ -197,9 +190,9 @@ def _glue(text: Text, word: Word, is_first: bool, known: Counter[str]) -> str:
 def keeps_hyphen(before: str, after: str, known: Counter[str]) -> bool:
     """Whether the hyphen between a line's end and the next line belongs to the word.
 
-    It does where the document writes the word with a hyphen elsewhere more often than without; where neither occurs, it
-    does after or before a capital, a digit or a symbol (Li-ion, X-ray, 2-propanol) and between two words of four letters
-    or more that the document also uses alone (self-heating).
+    It does where the document writes the word with a hyphen elsewhere more often than without; where neither occurs,
+    it does after or before a capital, a digit or a symbol (Li-ion, X-ray, 2-propanol) and between two words of four
+    letters or more that the document also uses alone (self-heating).
     """
     left = re.split(r"[\s(/\[]", before[:-1])[-1]
     right = after

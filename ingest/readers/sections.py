@@ -20,8 +20,9 @@ HEADING_WORDS = 16
 _ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
 _ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s|$)|[a-z]\)\s)")
 _FOOT = re.compile(
-    r"^(?:[*†‡§¶#©]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:doi|received|accepted|published|copyright|correspond|e-?mail|citation|how to cite|"
-    r"this is an open access|this article is licensed|open access|electronic supplementary|supporting information for)\b)",
+    r"^(?:[*†‡§¶#©]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:doi|received|accepted|published|copyright|correspond|e-?mail|"
+    r"citation|how to cite|this is an open access|this article is licensed|open access|electronic supplementary|"
+    r"supporting information for)\b)",
     re.I,
 )
 _FRONT = re.compile(
@@ -39,7 +40,8 @@ def classify(
 ) -> None:
     """Set kind and section of every draft, in place.
 
-    `title` is what the file's own metadata says, used to recognise the title block; `outline` are the bookmarks' titles.
+    `title` is what the file's own metadata says, used to recognise the title block; `outline` are the bookmarks'
+    titles.
     """
     every = [draft for drafts in pages for draft in drafts]
     body, font = body_size(every), _body_font(every)
@@ -92,7 +94,7 @@ def _mark_captions(pages: Sequence[list[Draft]]) -> None:
 
 
 def _has_caption_mark(draft: Draft, match: re.Match[str]) -> bool:
-    """Whether "Figure 3 …" opens a caption and not a sentence: a mark or a capital follows, or the label is set apart."""
+    """Whether "Figure 3 …" opens a caption, not a sentence: a mark or a capital follows, or the label is set apart."""
     if match.re.groups and match["number"] is None:
         return True
     text = draft.first.text
@@ -252,7 +254,7 @@ def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool
 
 
 def _mark_references(pages: Sequence[list[Draft]]) -> None:
-    """Mark what follows a heading "References", up to a heading that the list does not contain, and cut it into entries."""
+    """Mark what follows a heading "References", up to the next real heading, and cut it into entries."""
     inside = False
     for drafts in pages:
         marked: list[Draft] = []
@@ -288,7 +290,7 @@ def _entries(draft: Draft) -> list[Draft]:
 
 
 def _rejoined(drafts: list[Draft]) -> list[Draft]:
-    """Give a reference that lost its start (a column or page break) back to the entry before it, where entries are numbered."""
+    """Give lines that a column break parted from their reference back to it, where references are numbered."""
     numbered = [draft for draft in drafts if draft.kind == "reference" and _ENTRY.match(draft.first.text)]
     if len(numbered) < 3:
         return drafts

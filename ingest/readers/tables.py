@@ -218,8 +218,8 @@ def _continues_row(row: Sequence[Cell], above: Sequence[Cell], step: float, line
 def plain_tables(piece: Sequence[Line]) -> list[Line]:
     """Return a column piece with each table that has no rules replaced by one `TableLine`.
 
-    Such a table is a run of rows with two cells or more, three of them at least or two after a caption; rows of one short
-    cell may stand between. Equations with their numbers are no tables.
+    Such a table is a run of rows with two cells or more, three of them at least or two after a caption; rows of one
+    short cell may stand between. Equations with their numbers are no tables.
     """
     rows = _baseline_rows(piece)
     found: list[Line] = []
@@ -242,7 +242,7 @@ def plain_tables(piece: Sequence[Line]) -> list[Line]:
 
 
 def _table_end(rows: Sequence[Sequence[Line]], start: int) -> int:
-    """Return the row after the last row of cells of the run that starts at `start` (`start` itself if none starts there)."""
+    """Return the row after the run of cell rows that starts at `start`; `start` itself if none starts there."""
     if not _is_cell_row(rows[start]):
         return start
     end = start
