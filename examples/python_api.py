@@ -26,14 +26,15 @@ def main(folder: Path) -> None:
             print(f"failed {event.path.name}: {event.error}")
 
     with Assistant(folder) as assistant:
-        print("\nSearch: band gap of titanium dioxide, in passages that mention titanium and oxygen")
-        for hit in assistant.search("band gap of titanium dioxide", k=3, where=Filter(elements=frozenset({"Ti", "O"}))):
+        print("\nSearch: theoretical capacity, in passages that mention lithium and cobalt")
+        for hit in assistant.search("theoretical capacity", k=3, where=Filter(elements=frozenset({"Li", "Co"}))):
             print(f"  {hit.score:.2f}  {hit.title}, p. {hit.chunk.page}: {hit.chunk.text[:70]}…")
 
         answer = assistant.ask("What is the theoretical capacity of LiFePO4?")
         print(f"\n{answer.text}\n")
         for citation in answer.citations:
-            print(f"  [{citation.n}] {citation.title}, p. {citation.page}, {citation.status}: “{citation.quote}”")
+            box = citation.boxes[0]
+            print(f"  [{citation.n}] {citation.status}: page {citation.page}, {box.top:.0f} points from its top")
 
 
 if __name__ == "__main__":

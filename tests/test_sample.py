@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,14 @@ from types import ModuleType
 
 import pytest
 
+from assistant import Assistant
+from assistant.demo import Demo, run_demo
 from ingest import sample
+from ingest.errors import BadInput
+from ingest.library import Library
 from ingest.materials import Material, parse_records
 from ingest.metadata import describe
+from ingest.pipeline import ingest
 from ingest.readers import read
 from ingest.records import Document
 
@@ -183,3 +189,59 @@ def test_the_documents_quote_the_gaps_of_the_records(materials: dict[str, Materi
     assert len(rows) == 7
     for material_id, gap in rows:
         assert f"{materials[material_id].band_gap_ev:.2f}" == gap
+
+
+# --- the demo ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return run_demo(tmp_path_factory.mktemp("demo") / "fresh")
+
+
+def test_the_demo_answers_with_a_verified_quote_of_the_right_page(demo: Demo) -> None:
+    assert not demo.answer.abstained
+    first = demo.answer.citations[0]
+    assert "170 mAh" in first.quote
+    assert (first.title, first.page, first.status) == ("Lithium iron phosphate as a cathode material", 1, "verified")
+
+
+def test_the_demo_library_holds_the_papers_and_the_materials(demo: Demo) -> None:
+    with Library.open(demo.folder) as library:
+        assert {paper.paths[0].name for paper in library.papers()} == {path.name for path in sample.paths()}
+        assert len(library.materials()) == demo.materials == 31
+        assert library.verify().clean
+
+
+def test_a_second_demo_in_the_same_folder_reads_nothing_again(demo: Demo) -> None:
+    again = run_demo(demo.folder, question="Which efficiency did the perovskite cell of 2009 reach?")
+    assert (again.report.added, again.report.skipped) == (0, 6)
+    assert "3.8 %" in again.answer.text
+
+
+def test_a_question_about_a_computed_property_finds_the_material(demo: Demo) -> None:
+    with Assistant(demo.folder) as assistant:
+        hits = assistant.search("PBE band gap of strontium titanate", k=3)
+    assert "mp-5229" in {hit.chunk.source for hit in hits}
+
+
+def test_the_demo_refuses_a_folder_with_other_things_in_it(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(BadInput, match="not empty"):
+        run_demo(tmp_path)
+
+
+def test_the_demo_refuses_somebodys_own_library(tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text("A text of my own about steel and its grain size, long enough to be read.")
+    for _ in ingest([tmp_path / "own.txt"], library=tmp_path / "library"):
+        pass
+    with pytest.raises(BadInput, match="papers of your own"):
+        run_demo(tmp_path / "library")
+
+
+def test_the_python_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "python_api.py"))["main"](tmp_path / "library")
+    printed = capsys.readouterr().out
+    assert printed.count("added ") == 6
+    assert "170 mAh" in printed
+    assert "verified" in printed
