@@ -25,6 +25,7 @@ from ingest.records import Block, Chunk, Metadata, Page, Paper, unpack_words
 
 CATALOG_FILE = "catalog.sqlite"
 BUSY_TIMEOUT_S = 60.0
+ANEW = "Put the file back from a backup, or build the library anew: matlit ingest PATHS --library NEW_DIR"
 VARIABLES = 500  # question marks in one statement; SQLite's oldest limit is 999
 
 CATALOG_SCHEMA = """
@@ -367,7 +368,7 @@ def _translated(error: sqlite3.DatabaseError, path: Path) -> LibraryError:
     if "malformed" in text or "not a database" in text:
         return LibraryDamaged(
             f"{path} is damaged: {text}",
-            hint="Put the file back from a backup, or build the library anew: matlit ingest PATHS --library NEW_DIR",
+            hint=ANEW,
         )
     return LibraryError(f"{path}: {text}", hint="See what is wrong: matlit verify")
 

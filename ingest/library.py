@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import threading
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import catalog, index, materials
-from ingest.catalog import Catalog, snapshot, sqlite_errors, transaction
+from ingest.catalog import ANEW, CATALOG_FILE, Catalog, snapshot, sqlite_errors, transaction
 from ingest.embed import EmbedderInfo
 from ingest.errors import BadInput, LibraryDamaged, LibraryError, LibraryMismatch, LibraryNotFound, NotInLibrary
 from ingest.lock import WriterLock, holder, unwritable
@@ -96,13 +97,13 @@ class Library:
         self.info = info
         self._catalog = Catalog(info.path)
         self._store: VectorStore | None = None
+        self._guard = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, *, embedder: EmbedderInfo, recipe: str, chroma_url: str = "") -> Self:
         """Make an empty library in `path`, which may exist but must not hold a library already."""
         path = Path(path)
-        if (path / INFO_FILE).exists():
-            raise BadInput(f"{path} already holds a library", hint="Add to it: matlit ingest PATHS")
+        _refuse_existing(path)
         if chroma_url:
             check_url(chroma_url)
         collection = f"matlit-{secrets.token_hex(6)}" if chroma_url else "chunks"  # a server may hold several libraries
@@ -114,6 +115,7 @@ class Library:
         lock = WriterLock(path)
         lock.acquire()
         try:
+            _refuse_existing(path)  # made by another process while this one waited
             _create_files(info)
         finally:
             lock.release()
@@ -127,6 +129,8 @@ class Library:
         """
         info = read_info(Path(path))
         _refuse_mismatch(info, embedder, recipe)
+        if not (info.path / CATALOG_FILE).exists():
+            raise LibraryDamaged(f"{info.path} has lost its {CATALOG_FILE}", hint=ANEW)
         library = cls(info)
         try:
             with sqlite_errors(info.path):
@@ -139,7 +143,8 @@ class Library:
     def close(self) -> None:
         """Close every file. The object may be used again; it opens them again."""
         self._catalog.close()
-        store, self._store = self._store, None
+        with self._guard:
+            store, self._store = self._store, None
         if store is not None:
             return_store(store)
 
@@ -330,10 +335,11 @@ class Library:
             yield self._catalog.reader
 
     def _vectors(self) -> VectorStore:
-        if self._store is None:
-            info = self.info
-            self._store = borrow_store(info.path, collection=info.collection, url=info.chroma_url)
-        return self._store
+        with self._guard:
+            if self._store is None:
+                info = self.info
+                self._store = borrow_store(info.path, collection=info.collection, url=info.chroma_url)
+            return self._store
 
 
 class Writer:
@@ -687,8 +693,7 @@ def read_info(path: Path) -> LibraryInfo:
     except OSError as error:
         raise LibraryError(f"cannot read {file}: {error.strerror}", hint="Check the folder's permissions") from error
     except (ValueError, KeyError, TypeError) as error:
-        hint = "Put the file back from a backup, or build the library anew: matlit ingest PATHS --library NEW_DIR"
-        raise LibraryDamaged(f"{file} is damaged: {error}", hint=hint) from error
+        raise LibraryDamaged(f"{file} is damaged: {error}", hint=ANEW) from error
     _refuse_schema(info, info.schema)
     return info
 
@@ -709,6 +714,11 @@ def _info_from(path: Path, fields: Mapping[str, Any]) -> LibraryInfo:
         collection=str(library.get("collection", "chunks")),
         created=str(library.get("created", "")),
     )
+
+
+def _refuse_existing(path: Path) -> None:
+    if (path / INFO_FILE).exists():
+        raise BadInput(f"{path} already holds a library", hint="Add to it: matlit ingest PATHS")
 
 
 def _create_files(info: LibraryInfo) -> None:

@@ -303,6 +303,13 @@ def test_a_catalogue_that_is_no_database_is_named(library):
         Library.open(library.info.path)
 
 
+def test_a_library_without_its_catalogue_is_named(library):
+    library.close()
+    (library.info.path / "catalog.sqlite").unlink()
+    with pytest.raises(LibraryDamaged, match=r"lost its catalog\.sqlite"):
+        Library.open(library.info.path)
+
+
 def test_vectors_of_the_wrong_shape_are_refused_before_anything_is_written(library, files):
     paper, pages, chunks, vectors = make_entry(files["steel"])
     with library.writer() as writer, pytest.raises(ValueError, match="shape"):
