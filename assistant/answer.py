@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from assistant import extractive, journal, prompts
 from assistant.citations import Citation, Claim, Status, locate
-from assistant.question import Question, tokens_of, understand, weigh
-from assistant.retrieve import search
+from assistant.question import Question, Term, tokens_of, understand, weigh
+from assistant.retrieve import Mode, search
+from ingest import lexical
 from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput, ModelError
 from ingest.library import Library
@@ -29,8 +30,6 @@ MAX_QUESTION = 10_000  # characters
 MAX_QUOTES = 5
 PASSAGES = 20  # retrieved for one question
 ANSWERS_ABOVE = 0.5  # probability that the best sentences answer the question
-
-Mode = Literal["hybrid", "dense", "lexical"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,6 @@ class Assistant:
 
     def search(self, query: str, *, k: int = 10, where: Filter | None = None, mode: Mode = "hybrid") -> list[Hit]:
         """Return the `k` best passages for `query`."""
-        _check_text(query, "query")
         return search(self.library, self.embedder, query, k=k, where=where or Filter(), mode=mode)
 
     def ask(
@@ -126,10 +124,10 @@ class Assistant:
             BadInput: the question is empty or longer than 10,000 characters, or `k` or `quotes` is below 1.
         """
         began = time.perf_counter()
-        _check_text(question, "question")
+        question = _checked(question)
         if quotes < 1:
             raise BadInput(f"an answer of {quotes} quotes is none", hint="Ask for one or more")
-        answer = self._answer(question.strip(), k=self._k if k is None else k, where=where or Filter(), quotes=quotes)
+        answer = self._answer(question, k=self._k if k is None else k, where=where or Filter(), quotes=quotes)
         answer = replace(answer, seconds=time.perf_counter() - began)
         return self._recorded(question, answer)
 
@@ -155,7 +153,7 @@ class Assistant:
         pool = extractive.candidates(hits, self.library.page)
         query = self.embedder.embed_query(self._for_embedder(question))
         ranked = extractive.rank(question, pool, query=query, embed=self.embedder.embed_documents)
-        support = extractive.support(question, ranked)
+        support = extractive.support(question, ranked, in_paper=self._in_paper)
         trace = self._trace(question, hits, pool, support)
         if support.probability < ANSWERS_ABOVE or not ranked:
             return self._refusal(question, hits, support, trace)
@@ -169,12 +167,9 @@ class Assistant:
     def _retrieve(self, question: Question, *, k: int, where: Filter) -> list[Hit]:
         """Search; a Japanese question also by its own words, in case the library has Japanese papers."""
         if not self._translates(question):
-            return search(self.library, self.embedder, question.text, k=k, where=where, mode="hybrid")
-        hits = (
-            search(self.library, self.embedder, question.expanded, k=k, where=where, mode="hybrid")
-            if question.english
-            else []
-        )
+            return search(self.library, self.embedder, question.text, k=k, where=where)
+        english = question.expanded[:MAX_QUESTION]
+        hits = search(self.library, self.embedder, english, k=k, where=where) if english.strip() else []
         own = search(self.library, self.embedder, question.text, k=k, where=where, mode="lexical")
         return list({hit.chunk.id: hit for hit in (*hits, *own)}.values())
 
@@ -227,6 +222,11 @@ class Assistant:
             papers=tuple(papers.values()),
         )
 
+    def _in_paper(self, term: Term, sources: frozenset[str]) -> bool:
+        found = self.library.lexical(term.surface, k=10, where=Filter(sources=sources))
+        chunks = self.library.chunks([chunk for chunk, _ in found])
+        return any(term.covered(frozenset(lexical.tokens(chunk.embedded_text))) == 1.0 for chunk in chunks)
+
     def _papers(self, hits: Sequence[Hit]) -> dict[str, Paper]:
         sources = dict.fromkeys(hit.chunk.source for hit in hits if hit.chunk.kind != "material")
         return {source: self.library.paper(source) for source in sources}
@@ -235,9 +235,9 @@ class Assistant:
         language = question.language
         lines = [prompts.QUOTES[language], ""]
         for citation in citations:
-            lines += [f"[{citation.n}] “{_one_line(citation.quote)}”", f"    {_place(citation, language)}"]
+            lines += [f"[{citation.n}] “{_shown(citation.quote)}”", f"    {_place(citation, language)}"]
             if citation.context:
-                lines.append("    " + prompts.BEFORE[language].format(context=f"“{_one_line(citation.context)}”"))
+                lines.append("    " + prompts.BEFORE[language].format(context=f"“{_shown(citation.context)}”"))
         return "\n".join([*lines, "", *self._notes(question), prompts.CONNECT_MODEL[language]])
 
     def _notes(self, question: Question) -> list[str]:
@@ -264,12 +264,11 @@ class Assistant:
 
 def _token_counts(library: Library, tokens: Sequence[str]) -> tuple[dict[str, int], int]:
     """Return how many passages have each token of the full-text index, and how many passages there are."""
+    sql = "SELECT chunks FROM terms WHERE term = ? AND chunks > 0"  # the empty term stands for every passage
     with library._reading() as connection:
-        total = connection.execute("SELECT count(*) FROM lexicon").fetchone()[0]
-        found = [
-            connection.execute("SELECT doc FROM lexicon_terms WHERE term = ?", (token,)).fetchone() for token in tokens
-        ]
-    return {token: row[0] for token, row in zip(tokens, found, strict=True) if row}, max(total, 1)
+        rows = {token: connection.execute(sql, (token,)).fetchone() for token in ("", *tokens)}
+    counts = {token: int(row[0]) for token, row in rows.items() if row}
+    return counts, counts.pop("", 1)
 
 
 def reads_english_only(embedder: str) -> bool:
@@ -277,13 +276,17 @@ def reads_english_only(embedder: str) -> bool:
     return embedder.startswith(("all-MiniLM", "sentence-transformers/all-", "hashing"))
 
 
-def _check_text(text: str, what: str) -> None:
-    if not text.strip():
-        raise BadInput(f"the {what} is empty", hint=f'Put it in quotation marks: matlit ask "YOUR {what.upper()}"')
+def _checked(question: str) -> str:
+    # Half a surrogate pair, as broken terminals send it, is no text for a tokeniser.
+    text = question.encode("utf-8", "ignore").decode().strip()
+    if not text:
+        raise BadInput("the question is empty", hint='Put it in quotation marks: matlit ask "YOUR QUESTION"')
     if len(text) > MAX_QUESTION:
         raise BadInput(
-            f"the {what} has {len(text):,} characters, more than {MAX_QUESTION:,}", hint="Ask it more briefly"
+            f"the question has {len(text):,} characters, more than {MAX_QUESTION:,}",
+            hint="Ask with a sentence or two; to work on a whole text, add it to the library: matlit ingest FILE",
         )
+    return text
 
 
 def _by_paper(chosen: Sequence[extractive.Ranked]) -> list[extractive.Ranked]:
@@ -323,7 +326,10 @@ def _place(citation: Citation, language: prompts.Language) -> str:
     return ", ".join(filter(None, parts)) + mark
 
 
-def _one_line(text: str) -> str:
+def _shown(text: str) -> str:
+    """Return a quote for the answer's text: the rows of a table below one another, other line breaks as spaces."""
+    if extractive.CELL in text:
+        return "\n     ".join(line.strip() for line in text.splitlines())
     return " ".join(text.split())
 
 

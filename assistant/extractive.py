@@ -22,12 +22,16 @@ from ingest.records import Hit, Page
 Matrix = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Matrix]
 PageOf = Callable[[str, int], Page]
+InPaper = Callable[[Term, frozenset[str]], bool]
 
 MAX_CANDIDATES = 160
+CONSIDERED = 5  # of the best sentences, to judge whether they answer
 MAX_CHARACTERS = 900  # longer "sentences" are formulas, listings or tables run together
 MIN_WORDS = 4
+SHORT_TABLE = 400  # characters: quoted whole, since a row says little without its neighbours
+CELL = " | "
 REPEATS = 0.92  # cosine from which two sentences say the same
-MARGIN = 0.30  # below the best score by more than this, a further quote does not help
+MARGIN = 3.0  # below the best score by more than this, a further quote does not help
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,6 @@ class Candidate:
     end: int
     section: str
     context: str = ""  # the sentence before, or a table's head
-    whole: bool = True  # False where a page border cuts it
 
     @property
     def text(self) -> str:
@@ -68,12 +71,12 @@ class Support:
     features: tuple[float, ...]
 
 
-FEATURES = ("similarity", "coverage", "passage", "near", "rank", "fits", "cue", "whole", "table")
-WEIGHTS = np.array([1.0, 0.6, 0.3, 0.3, 0.1, 0.2, 0.15, 0.1, -0.05], dtype=np.float32)
+FEATURES = ("similarity", "coverage", "passage", "near", "rank", "fits", "cue", "window")
+WEIGHTS = np.array([1.4, 2.2, 0.2, 2.0, 2.0, 3.1, 1.8, 1.6], dtype=np.float32)
 
-SUPPORT_FEATURES = ("similarity", "passage", "coverage", "near", "name", "fits")
-SUPPORT_WEIGHTS = np.array([4.0, 2.0, 2.0, 3.0, 2.0, 0.5], dtype=np.float32)
-SUPPORT_BIAS = -6.0
+SUPPORT_FEATURES = ("similarity", "passage", "coverage", "near", "names", "formulas", "unknown", "fits")
+SUPPORT_WEIGHTS = np.array([0.52, 0.33, 0.76, 0.96, 1.0, 1.4, -0.79, 0.49], dtype=np.float32)
+SUPPORT_BIAS = -2.29
 
 
 def candidates(hits: Sequence[Hit], page_of: PageOf) -> list[Candidate]:
@@ -109,16 +112,22 @@ def choose(ranked: Sequence[Ranked], *, most: int) -> list[Ranked]:
     return chosen
 
 
-def support(question: Question, ranked: Sequence[Ranked]) -> Support:
-    """Judge whether the best candidates answer the question at all."""
-    top = ranked[:5]
-    tokens = frozenset[str]().union(*(_tokens(one.candidate) for one in top))
-    passage = [_passage_tokens(one.candidate) | tokens for one in top]
-    missing = tuple(term.surface for term in question.terms if _is_missing(term, passage))
+def support(question: Question, ranked: Sequence[Ranked], *, in_paper: InPaper) -> Support:
+    """Judge whether the best candidates answer the question at all.
+
+    `in_paper` tells whether any of some papers mentions a term: a name may stand in the title alone.
+    """
+    top = ranked[:CONSIDERED]
+    passages = [_passage_tokens(one.candidate) | _tokens(one.candidate) for one in top]
+    sources = frozenset(one.candidate.hit.chunk.source for one in top)
+    features = _support_features(question, top, passages, lambda term: in_paper(term, sources))
+    missing = tuple(term.surface for term in question.terms if _is_missing(term, passages) and not term.everyday)
     unknown = tuple(term.surface for term in question.terms if term.frequency == 0 and term.surface in missing)
-    features = _support_features(question, top, passage)
+    # A formula that occurs nowhere in the library settles it: what is said of other materials is no answer.
+    absent = any(term.formula and term.frequency == 0 for term in question.terms)
     logit = float(np.dot(features, SUPPORT_WEIGHTS)) + SUPPORT_BIAS
-    return Support(float(1 / (1 + np.exp(-logit))), missing, unknown, features)
+    probability = 0.0 if absent or not top else float(1 / (1 + np.exp(-logit)))
+    return Support(probability, missing, unknown, features)
 
 
 # --- candidates ---------------------------------------------------------------------------------------------------
@@ -141,8 +150,8 @@ def _sentences(hit: Hit, page: Page) -> list[Candidate]:
         for (earlier, _), (left, right) in zip(before, spans, strict=False):
             if min(right, chunk.end) - max(left, chunk.start) > 0.5 * (right - left):
                 context = page.text[earlier:left].strip() if _POINTS_BACK.match(page.text[left:right]) else ""
-                whole = _is_whole(page.text, left, right, last=right == spans[-1][1])
-                found.append(Candidate(hit, page, left, right, section, context, whole))
+                if _is_whole(page, left, right):
+                    found.append(Candidate(hit, page, left, right, section, context))
     return found
 
 
@@ -158,20 +167,25 @@ def _stretches(hit: Hit, page: Page) -> list[tuple[int, int, str]]:
 
 
 def _table_rows(hit: Hit, page: Page) -> list[Candidate]:
-    """Return the rows of a table, each with the table's first row as context."""
+    """Return the rows of a table, each with what its passage says of the table; a short table as a whole."""
     chunk = hit.chunk
-    block = page.block_at(chunk.start)
-    top = block.start if block else chunk.start
-    head = page.text[top : page.text.find("\n", top) if "\n" in page.text[top : chunk.end] else chunk.end]
+    if chunk.end - chunk.start <= SHORT_TABLE:
+        return [Candidate(hit, page, chunk.start, chunk.end, chunk.section)]
     rows: list[Candidate] = []
     position = chunk.start
     for line in page.text[chunk.start : chunk.end].split("\n"):
         left = position + len(line) - len(line.lstrip())
-        if line.strip():
-            context = head if left != top else ""
-            rows.append(Candidate(hit, page, left, left + len(line.strip()), chunk.section, context))
+        if CELL in line:
+            rows.append(Candidate(hit, page, left, left + len(line.strip()), chunk.section, _head(hit, line)))
         position += len(line) + 1
     return rows
+
+
+def _head(hit: Hit, row: str) -> str:
+    # The last line of a table's context is its header row, where the passage does not begin with it.
+    lines = hit.chunk.context.splitlines() or [""]
+    head = lines[-1] if CELL in lines[-1] else hit.chunk.text.splitlines()[0]
+    return "" if head.strip() == row.strip() or CELL not in head else head.strip()
 
 
 _POINTS_BACK = re.compile(
@@ -181,10 +195,17 @@ _POINTS_BACK = re.compile(
 _END = re.compile(r"[.!?。！？:;)\]”\"]\s*$")
 
 
-def _is_whole(text: str, left: int, right: int, *, last: bool) -> bool:
-    first = text[left : left + 1]
-    begins_cut = first.islower() and not re.match(r"[a-z]?[A-Z0-9-]|p[HK]", text[left : left + 2])
-    return not begins_cut and not (last and not _END.search(text[left:right]))
+def _is_whole(page: Page, left: int, right: int) -> bool:
+    """Whether the page's border leaves the sentence whole: only its first and its last prose can be cut."""
+    prose = [block for block in page.blocks if block.kind in ("text", "front")]
+    if prose and left == prose[0].start and re.match(r"[a-z]{2}|[a-z] ", page.text[left : left + 2]):
+        return False
+    return not (
+        prose
+        and right >= prose[-1].end
+        and not _END.search(page.text[left:right])
+        and page.text[left:right].count(" ") > 6
+    )
 
 
 _REFERENCE = re.compile(
@@ -197,7 +218,7 @@ def _readable(candidate: Candidate) -> bool:
     """Whether this is prose or a table row, and not debris of a figure, a formula or a reference list."""
     text = candidate.text
     if candidate.hit.chunk.kind == "table":
-        return any(map(str.isalnum, text)) and len(text) <= MAX_CHARACTERS
+        return CELL in text and bool(_LETTER.search(text + candidate.context)) and len(text) <= MAX_CHARACTERS
     words = text.split()
     cjk = len(re.findall("[぀-ヿ一-鿿]", text))
     if not (len(words) >= MIN_WORDS or cjk >= 8) or len(text) > MAX_CHARACTERS or _REFERENCE.search(text):
@@ -212,12 +233,12 @@ def _readable(candidate: Candidate) -> bool:
 
 def _embedded(candidate: Candidate) -> str:
     if candidate.hit.chunk.kind == "table":
-        return f"{candidate.context}\n{candidate.text}"[:MAX_CHARACTERS]
+        return f"{candidate.hit.chunk.context}\n{candidate.text}"
     return f"{candidate.context} {candidate.text}".strip()
 
 
 def _tokens(candidate: Candidate) -> frozenset[str]:
-    return frozenset(lexical.tokens(f"{candidate.context} {candidate.text}"))
+    return frozenset(lexical.tokens(_embedded(candidate)))
 
 
 def _passage_tokens(candidate: Candidate) -> frozenset[str]:
@@ -227,20 +248,28 @@ def _passage_tokens(candidate: Candidate) -> frozenset[str]:
 def _features(question: Question, pool: Sequence[Candidate], similarities: Matrix) -> list[tuple[float, ...]]:
     places = {chunk: place for place, chunk in enumerate(dict.fromkeys(candidate.hit.chunk.id for candidate in pool))}
     passages: Mapping[str, frozenset[str]] = {c.hit.chunk.id: _passage_tokens(c) for c in pool}
-    return [
-        (
-            float(similarity),
-            question.coverage(_tokens(candidate)),
-            candidate.hit.dense or 0.0,
-            question.coverage(passages[candidate.hit.chunk.id] | _tokens(candidate)),
-            1.0 / (1.0 + places[candidate.hit.chunk.id]),
-            _fits(question, candidate.text),
-            _cue(question, candidate.text),
-            float(candidate.whole),
-            float(candidate.hit.chunk.kind == "table"),
+    tokens = [_tokens(candidate) for candidate in pool]
+    rows: list[tuple[float, ...]] = []
+    for i, candidate in enumerate(pool):
+        beside = [j for j in (i - 1, i + 1) if 0 <= j < len(pool) and _adjacent(pool[j], candidate)]
+        window = tokens[i].union(*(tokens[j] for j in beside))
+        rows.append(
+            (
+                float(similarities[i]),
+                question.coverage(tokens[i]),
+                candidate.hit.dense or 0.0,
+                question.coverage(passages[candidate.hit.chunk.id] | tokens[i]),
+                1.0 / (1.0 + places[candidate.hit.chunk.id]),
+                _fits(question, candidate.text),
+                _cue(question, candidate.text),
+                question.coverage(window),
+            )
         )
-        for candidate, similarity in zip(pool, similarities, strict=True)
-    ]
+    return rows
+
+
+def _adjacent(one: Candidate, other: Candidate) -> bool:
+    return one.page.number == other.page.number and one.hit.chunk.source == other.hit.chunk.source
 
 
 def _fits(question: Question, text: str) -> float:
@@ -293,12 +322,23 @@ def _is_missing(term: Term, passages: Sequence[frozenset[str]]) -> bool:
 
 
 def _support_features(
-    question: Question, top: Sequence[Ranked], passages: Sequence[frozenset[str]]
+    question: Question,
+    top: Sequence[Ranked],
+    passages: Sequence[frozenset[str]],
+    in_paper: Callable[[Term], bool],
 ) -> tuple[float, ...]:
     if not top:
         return (0.0,) * len(SUPPORT_FEATURES)
     similarity, coverage, dense, near = (max(one.features[i] for one in top) for i in range(4))
-    names = [term for term in question.terms if term.name or term.frequency == 0]
-    named = min((max(term.covered(tokens) for tokens in passages) for term in names), default=1.0)
+    names = min((_named(term, passages, in_paper) for term in question.terms if term.name), default=1.0)
+    formulas = min((_named(term, passages, in_paper) for term in question.terms if term.formula), default=1.0)
+    unknown = any(term.frequency == 0 and not (term.everyday or term.name or term.formula) for term in question.terms)
     fits = max(one.features[FEATURES.index("fits")] for one in top) if question.kind == "number" else 1.0
-    return similarity, dense, coverage, near, named, fits
+    return similarity, dense, coverage, near, names, formulas, float(unknown), fits
+
+
+def _named(term: Term, passages: Sequence[frozenset[str]], in_paper: Callable[[Term], bool]) -> float:
+    """Return 1 where a passage has the name, 0.5 where the rest of its paper does, else 0."""
+    if not _is_missing(term, passages):
+        return 1.0
+    return 0.5 if term.frequency and in_paper(term) else 0.0

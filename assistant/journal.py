@@ -62,7 +62,10 @@ def entries(folder: Path, *, limit: int = 100) -> list[Entry]:
         rows = connection.execute(
             "SELECT id, asked, question, model, prompt, answer FROM answers ORDER BY id DESC LIMIT ?", (limit,)
         ).fetchall()
-    return [Entry(*row, json.loads(answer)) for *row, answer in rows]
+    return [
+        Entry(number, asked, question, model, prompt, json.loads(answer))
+        for number, asked, question, model, prompt, answer in rows
+    ]
 
 
 def _dump(answer: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ from assistant.prompts import Language
 from assistant.quantities import quantities, read_unit
 from ingest import formulas, lexical
 
+EVERYDAY_WEIGHT = 0.3  # of an everyday word, beside its rarity
+
 Kind = Literal["number", "reason", "definition", "date", "other"]
 
 
@@ -27,7 +29,9 @@ class Term:
     alternatives: tuple[frozenset[str], ...]
     weight: float = 1.0
     frequency: int = 1  # passages of the library that have its rarest token
-    name: bool = False  # a formula, a code or a proper name: what an answer can hardly be about without
+    name: bool = False  # a code or a proper name: what an answer can hardly be about without
+    formula: bool = False
+    everyday: bool = False  # a word that passages seldom repeat
 
     def covered(self, tokens: frozenset[str] | set[str]) -> float:
         """Return the share of the term that `tokens` have, from 0 to 1."""
@@ -63,7 +67,7 @@ def understand(text: str) -> Question:
         text=text,
         language=language,
         english=gist(text) if language == "ja" else text,
-        expanded=" ".join(dict.fromkeys([gist(text), *glossary.translate_terms(text)])) if language == "ja" else text,
+        expanded=_expanded(text) if language == "ja" else text,
         terms=tuple(_terms(text)),
         kind=_kind(text),
         units=_units(text),
@@ -89,11 +93,15 @@ def gist(text: str) -> str:
     return " ".join(piece for piece, _ in _pieces(text) if piece and not glossary.SCRIPT.search(piece))
 
 
+def _expanded(text: str) -> str:
+    return " ".join(dict.fromkeys([gist(text), *glossary.translate_terms(text)]))
+
+
 def _weighed(term: Term, counts: Mapping[str, int], total: int) -> Term:
     # The rarest token of an alternative bounds how often all of it occurs; the commonest alternative is the one meant.
     frequency = max((min(counts.get(token, 0) for token in some) for some in term.alternatives), default=0)
     weight = math.log(1 + (total - frequency + 0.5) / (frequency + 0.5))
-    return replace(term, frequency=frequency, weight=max(weight, 0.1))
+    return replace(term, frequency=frequency, weight=max(weight, 0.1) * (EVERYDAY_WEIGHT if term.everyday else 1.0))
 
 
 # --- terms --------------------------------------------------------------------------------------------------------
@@ -101,14 +109,34 @@ def _weighed(term: Term, counts: Mapping[str, int], total: int) -> Term:
 _WORD = re.compile(r"[^\W_]+(?:[-‐‑–'’./][^\W_]+)*")
 # Stems that say how something is asked rather than what about.
 _ASKING = frozenset((
-    "accord", "achiev", "amount", "becom", "call", "compar", "correspond", "describ", "determin", "differ",
-    "doe", "exhibit", "find", "found", "give", "given", "happen", "hold", "kind", "known", "lead", "list",
-    "long", "made", "make", "mani", "mean", "much", "name", "need", "number", "obtain", "often", "paper",
-    "perform", "present", "produc", "provid", "rang", "reach", "report", "requir", "result", "role", "see",
-    "serv", "show", "stand", "studi", "take", "term", "type", "unit", "use", "valu", "want", "way", "work",
-    "year", "author", "section", "tabl", "figur", "main", "sort", "respect", "observ", "explain", "factor",
-    "case", "follow", "done", "certain", "specif", "possibl", "particular", "seem", "come", "larg", "high",
-    "low", "two",
+    "accord", "achiev", "amount", "author", "becom", "call", "case", "certain", "come", "compar", "correspond",
+    "describ", "determin", "differ", "doe", "done", "exhibit", "explain", "factor", "figur", "find", "follow",
+    "found", "give", "given", "happen", "high", "hold", "kind", "known", "larg", "lead", "list", "long", "low",
+    "made", "main", "make", "mani", "mean", "much", "name", "need", "number", "observ", "obtain", "often",
+    "paper", "particular", "perform", "possibl", "present", "produc", "provid", "rang", "reach", "report",
+    "requir", "respect", "result", "role", "section", "see", "seem", "serv", "show", "sort", "specif", "stand",
+    "studi", "tabl", "take", "term", "two", "type", "unit", "use", "valu", "want", "way", "work", "year",
+))  # fmt: skip
+# Stems of everyday words: a passage may well answer without them.
+_EVERYDAY = frozenset((
+    "abl", "about", "across", "advis", "again", "allow", "almost", "alon", "along", "alreadi", "alway",
+    "answer", "anyth", "apart", "appli", "applic", "approxim", "argu", "around", "ascrib", "ask", "attach",
+    "attribut", "avoid", "away", "back", "bad", "began", "begin", "behind", "believ", "belong", "besid",
+    "best", "better", "big", "bottom", "bring", "brought", "capabl", "carri", "caus", "chiefli", "choos",
+    "chose", "chosen", "cite", "claim", "common", "complet", "compris", "conclud", "consid", "consist",
+    "contain", "contrast", "difficult", "difficulti", "direct", "directli", "due", "easi", "easili", "eight",
+    "els", "enabl", "end", "entir", "equal", "even", "ever", "everi", "every", "exact", "exactli", "except",
+    "exist", "far", "fast", "fifth", "finish", "first", "five", "four", "gave", "get", "go", "goe", "good",
+    "got", "great", "half", "handl", "hard", "harder", "help", "highest", "impos", "imposs", "includ",
+    "instead", "involv", "keep", "kept", "know", "largest", "last", "leav", "left", "let", "lie", "line",
+    "lost", "lowest", "mainli", "mention", "near", "nearli", "never", "new", "nine", "normal", "note", "noth",
+    "old", "one", "otherwis", "overal", "part", "pass", "pick", "piec", "point", "precis", "prevent", "propos",
+    "put", "question", "quot", "read", "readi", "reason", "recomend", "recommend", "regard", "remain",
+    "roughli", "run", "said", "same", "say", "second", "sentenc", "set", "seven", "share", "short", "side",
+    "similar", "simpl", "simpli", "sit", "six", "slow", "small", "smallest", "someth", "start", "state",
+    "stay", "still", "stop", "suggest", "sum", "tell", "ten", "think", "third", "three", "time", "togeth",
+    "told", "top", "total", "treat", "turn", "twice", "typic", "unabl", "unattain", "unless", "usual", "went",
+    "whenev", "whichev", "whole", "word", "wors", "worst", "writ", "write", "written", "yet",
 ))  # fmt: skip
 
 
@@ -148,7 +176,7 @@ def _latin(text: str) -> list[Term]:
     terms, position = [], 0
     for formula in formulas.find(text):
         terms.extend(_words(text[position : formula.start]))
-        terms.append(Term(formula.raw, _formula_tokens(formula), name=True))
+        terms.append(Term(formula.raw, _formula_tokens(formula), formula=True))
         position = formula.end
     return [*terms, *_words(text[position:])]
 
@@ -161,12 +189,16 @@ def _formula_tokens(formula: formulas.Formula) -> tuple[frozenset[str], ...]:
 
 
 def _words(text: str) -> list[Term]:
-    words = [(word, lexical.tokens(word)) for word in _WORD.findall(text)]
+    words = [(word, lexical.tokens(word)) for word in map(_bare, _WORD.findall(text))]
     return [
-        Term(word, _alternatives(tokens), name=_is_name(word, text))
+        Term(word, _alternatives(tokens), name=_is_name(word, text), everyday=set(tokens) <= _EVERYDAY)
         for word, tokens in words
         if tokens and not set(tokens) <= _ASKING and not (len(tokens) == 1 and len(word) == 1 and word.islower())
     ]
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"['’]s?$", "", word)
 
 
 def _alternatives(tokens: list[str]) -> tuple[frozenset[str], ...]:
