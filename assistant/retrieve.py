@@ -64,7 +64,7 @@ def search(
     vector = None if mode == "lexical" else embedder.embed_query(text)
     dense = {} if vector is None else dict(library.dense(vector, k=depth, where=where))
     lexical = {} if mode == "dense" else dict(library.lexical(text, k=depth, where=where))
-    scores = _scores(library, vector, dense, lexical)
+    scores = _scores(library, vector, dense, lexical, cut=len(lexical) == depth)
     hits = _hits(library, scores, dense, lexical, wanted=max(k, RERANKED) if rerank or diversity else k)
     if rerank is not None:
         hits = _reranked(text, hits, rerank)
@@ -73,15 +73,17 @@ def search(
     return hits[:k]
 
 
-def fuse(dense: dict[str, float], lexical: dict[str, float]) -> dict[str, float]:
+def fuse(dense: dict[str, float], lexical: dict[str, float], *, cut: bool = False) -> dict[str, float]:
     """Return one score from 0 to 1 for each chunk of both sides.
 
     Half is the cosine's place between the lowest and the highest among the candidates, half the share of the best BM25
-    score. A chunk without a vector counts as the farthest one; one that the text search did not return as its last one.
+    score. A chunk without a vector counts as the farthest one. A chunk that the text search did not return shares no
+    word with the query, unless its list was `cut` off: then it counts as the last one.
     """
     ids = list(dict.fromkeys([*dense, *lexical]))
     low, high = min(dense.values(), default=0.0), max(dense.values(), default=0.0)
-    last, best = min(lexical.values(), default=0.0), max(lexical.values(), default=0.0)
+    best = max(lexical.values(), default=0.0)
+    last = min(lexical.values(), default=0.0) if cut else 0.0
     near = {each: (dense.get(each, low) - low) / (high - low) if high > low else 1.0 for each in ids}
     share = {each: lexical.get(each, last) / best if best > 0 else 0.0 for each in ids}
     return {each: (1 - LEXICAL_WEIGHT) * near[each] + LEXICAL_WEIGHT * share[each] for each in ids}
@@ -107,13 +109,14 @@ def _checked(query: str, *, k: int, mode: Mode, diversity: float) -> str:
 
 
 def _scores(
-    library: Library, vector: Vector | None, dense: dict[str, float], lexical: dict[str, float]
+    library: Library, vector: Vector | None, dense: dict[str, float], lexical: dict[str, float], *, cut: bool
 ) -> dict[str, float]:
     if vector is None:
         return lexical
     if not lexical:
         return dense
-    return fuse(dense | _cosines(library, vector, [each for each in lexical if each not in dense]), lexical)
+    more = _cosines(library, vector, [each for each in lexical if each not in dense])
+    return fuse(dense | more, lexical, cut=cut)
 
 
 def _cosines(library: Library, vector: Vector, ids: Sequence[str]) -> dict[str, float]:
