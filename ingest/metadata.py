@@ -314,7 +314,8 @@ def _cited_as(text: str) -> tuple[str, int | None]:
         return "", None
     year = max(int(match[2]) for match in found)
     journals = [match[1] for match in found if int(match[2]) == year]
-    return re.sub(r"^(?:Cite [Tt]his:?|Citation:?)\s*", "", min(journals, key=len)), year
+    # Wiley's imprint ends in its address, right before the journal: "… GmbH & Co. KGaA, Weinheim Adv. Sci. 2020, 7, …"
+    return re.sub(r"^(?:Cite [Tt]his|Citation|Weinheim):?\s*", "", min(journals, key=len)), year
 
 
 def _year(text: str) -> int | None:

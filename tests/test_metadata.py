@@ -126,6 +126,7 @@ def test_an_author_whose_name_breaks_across_lines_is_one_author():
         ("Materials 2019, 12, 1761; doi:10.3390/ma12111761", "Materials", 2019),
         ("Cite This: ACS Omega 2020, 5, 4109−4114", "ACS Omega", 2020),
         ("Ge et al., Sci. Adv. 2020; 6 : eaay7633", "Sci. Adv.", 2020),
+        ("© 2020 WILEY-VCH Verlag GmbH & Co. KGaA, Weinheim Adv. Sci. 2020, 7, 1902866", "Adv. Sci.", 2020),
         ("Scientific Reports | (2020) 10:7481 | https://doi.org/10.1038/x", "Scientific Reports", 2020),
         ("Published: 25 February 2020", "", 2020),
         ("Copyright © 2018 The Authors", "", 2018),
