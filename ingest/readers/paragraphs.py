@@ -23,6 +23,9 @@ CAPTION = re.compile(
     r"\.?\s*(?P<number>(?:[A-Z]\.?)?\d{1,3}[a-z]?|[IVX]{1,5})\b(?P<after>\s*[.:|\-–—]|\s*$|\s)|^[図表]\s*[\d０-９]+"
 )
 BULLET = re.compile(r"^(?:[•▪■◦●○‣\uf0b7]|[–—*]$)")
+TABLE_LABEL = re.compile(r"^(?:TABLE|Table|Tab\.|表)")
+TICK_SHARE = 0.8
+_TICK = re.compile(r"^[-+\u2212]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?[%+]?$|^[a-zA-Z]{1,2}$")
 _SECTION_MARK = r"(?:\W*(?:\d{1,2}\.?|[IVX]{1,4}\.)\s+|[■▪●◆□]\s*)?"
 REFERENCE_HEADING = re.compile(
     rf"^{_SECTION_MARK}(?:references?(?: and notes)?|bibliography|literature(?: cited)?|notes and references|"
@@ -42,6 +45,7 @@ NAMED_HEADING = re.compile(
 NUMBERED_HEADING = re.compile(
     r"^(?:\d{1,2}(?:\.\d{1,2}){0,3}\.?|[IVX]{1,4}\.|[A-H]\.(?:\d{1,2}\.?)*|Appendix [A-Z]\.?)\s+[^\W\d_]"
 )
+SUBSECTION = re.compile(r"^\d{1,2}\.\d{1,2}(?:\.\d{1,2}){0,2}\.?\s+[A-Z]")
 MAX_HEAD_LINE = 100  # characters
 
 
@@ -140,8 +144,8 @@ def _starts_block(block: list[Line], line: Line, left: float, right: float, usua
         return True
     return (
         _changes_face(last, line)
-        or _is_head_line(line, last)
-        or _is_head_line(last, line)
+        or _is_head_line(line, last, right - 2 * line.size)
+        or _is_head_line(last, line, right - 2 * line.size)
         or bool(CAPTION.match(line.text) and _looks_like_caption(line, last))
         or bool(BULLET.match(line.text))
         or _is_indented(block, line, left)
@@ -168,14 +172,16 @@ def _changes_face(last: Line, line: Line) -> bool:
     return _solid(last) != _solid(line) and (last.bold != line.bold) and not small
 
 
-def _is_head_line(line: Line, neighbour: Line) -> bool:
-    """Whether a line reads like a section title: a usual name in capitals of its own, or a number and another font."""
+def _is_head_line(line: Line, neighbour: Line, right: float) -> bool:
+    """Whether a line reads like a section title: a usual name, a number and another font, or 2.1 before a short line."""
     text = line.text
     if len(text) > MAX_HEAD_LINE:
         return False
     if (NAMED_HEADING.match(text) or REFERENCE_HEADING.match(text)) and not text[:1].islower():
         return True
-    return bool(NUMBERED_HEADING.match(text)) and line.font != neighbour.font and text[-1] not in ",;-"
+    if not NUMBERED_HEADING.match(text) or text[-1] in ",;-":
+        return False
+    return line.font != neighbour.font or (bool(SUBSECTION.match(text)) and text[-1] != "." and line.x1 < right)
 
 
 def _solid(line: Line) -> bool:
@@ -251,3 +257,16 @@ def _continues(before: Draft, after: Draft) -> bool:
     if ending in "-\u2010\u00ad" and beginning.isalpha():
         return True
     return ending not in ".?!:。" and beginning.islower() and not BULLET.match(first.text)
+
+
+def without_ticks(drafts: Sequence[Draft]) -> list[Draft]:
+    """Leave out the numbers along the axes of plots: blocks of bare numbers on a page with a figure's caption."""
+    if not any(draft.kind == "caption" and not TABLE_LABEL.match(draft.first.text) for draft in drafts):
+        return list(drafts)
+    return [draft for draft in drafts if draft.kind != "text" or draft.rows or not _is_ticks(draft)]
+
+
+def _is_ticks(draft: Draft) -> bool:
+    words = draft.text.split()
+    numbers = sum(bool(_TICK.match(word)) for word in words)
+    return numbers >= 2 and numbers >= TICK_SHARE * len(words)

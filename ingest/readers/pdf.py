@@ -22,7 +22,7 @@ from ingest.readers import ocr
 from ingest.readers.furniture import furniture, without_line_numbers
 from ingest.readers.glyphs import Fragment, Frame, Glyphs, read_glyphs
 from ingest.readers.layout import Line, find_gutter, find_lines, reading_order
-from ingest.readers.paragraphs import Draft, paragraphs, rejoin
+from ingest.readers.paragraphs import Draft, paragraphs, rejoin, without_ticks
 from ingest.readers.prose import Text, append_lines, vocabulary, words_of
 from ingest.readers.sections import classify
 from ingest.readers.tables import plain_tables, ruled_tables
@@ -274,7 +274,7 @@ def _xmp_value(xmp: str, name: str) -> str:
 def _said(value: object) -> str:
     """Return a metadata value as clean text; "" for None and for strings of control or replacement characters."""
     text = re.sub(r"\s+", " ", str(value or "").replace("\0", "")).strip()
-    return "" if "\ufffd" in text else text
+    return "" if "\ufffd" in text or re.fullmatch(r"<[0-9A-Fa-f]*>", text) else text
 
 
 # ---- pages
@@ -393,7 +393,7 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
         if raw.recognised is not None:
             drafts[number] = _recognised_drafts(raw.recognised)
     classify(drafts, heights, title=about.metadata.title, outline=about.outline)
-    drafts = [rejoin(found) for found in drafts]
+    drafts = [rejoin(without_ticks(found)) for found in drafts]
     texts = [[_worded(draft) for draft in found] for found in drafts]
     known = vocabulary(words for found in texts for _, rows in found for words in rows)
     return tuple(

@@ -34,7 +34,7 @@ _AFTER_SYMBOL = (
 
 _CITATION = re.compile(r"^[\[(]?\d{1,3}[a-z]?(?:[,;\u2013\u2014\u2010\u2212-]+\d{1,3}[a-z]?)*[,\])]?$")
 _ENDS_IN_WORD = re.compile(r"(?:[a-z\u00df-\u00f6\u00f8-\u00ff]{3,}|[\]\u201d\u2019\"'.,;:?!])$")
-# The first three are where the fonts "AdvOT…" of several publishers (RSC, Wiley) keep theirs, in the private area.
+# The first three: where the fonts "AdvOT…" of several publishers (RSC, Wiley) keep theirs, in the private area.
 _LIGATURES = {0xE103: "fi", 0xE104: "fl", 0xE09D: "ft"} | dict(
     enumerate(("ff", "fi", "fl", "ffi", "ffl", "st", "st"), start=0xFB00)
 )

@@ -12,6 +12,7 @@ from ingest.readers.paragraphs import (
     NAMED_HEADING,
     NUMBERED_HEADING,
     REFERENCE_HEADING,
+    SUBSECTION,
     Draft,
     continues_as_sentence,
 )
@@ -31,6 +32,7 @@ _FRONT = re.compile(
     r"open access|issn|volume|©)",
     re.I,
 )
+_AXIS = re.compile(r"^(?:\S+\s){1,4}[(\[][^()\[\]]{1,14}[)\]]$")  # "Wavelength (nm)": a plot's label
 _NOT_A_NAME = re.compile(r"[\d:]|\b(?:introduction|overview|contents|model|method|theory|background)", re.I)
 TITLE_PAGES = 3
 
@@ -241,12 +243,15 @@ def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool
         return True
     if text[-1] in ".,;:-。、" and not NUMBERED_HEADING.match(text):
         return False
-    if letters < 0.6 * draft.characters or draft.first.text[0].islower():
+    unnumbered = re.sub(r"^[\d.\s]+", "", text)
+    if letters < 0.6 * len(unnumbered.replace(" ", "")) or text[0].islower() or _AXIS.search(text):
         return False
     larger = draft.size > 1.1 * body
     numbered = bool(NUMBERED_HEADING.match(text))
     if numbered and (larger or draft.bold or (draft.first.font != font and len(draft.lines) <= 2)):
         return len(words) > 1
+    if SUBSECTION.match(text) and len(draft.lines) == 1 and text[-1] != ".":
+        return True
     return (larger or (draft.bold and draft.size > 0.93 * body)) and not _FRONT.search(text) and text[0].isalnum()
 
 

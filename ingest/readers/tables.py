@@ -19,6 +19,8 @@ CAPTION_REACH = 60.0  # points between a table's caption and its nearest rule
 SAME_EDGE = 5.0  # points by which the rules of one table may differ in length
 PROSE_WORDS = 7
 PROSE_CHARACTERS = 35
+PROSE_SMALL_WORDS = 4
+CELL_GAP = 0.75  # of the size
 MIN_PLAIN_ROWS = 3  # rows of cells without rules or caption that make a table
 MAX_HEADER_LINES = 4
 MIN_FILL = 0.4  # share of the cells that are not empty
@@ -112,8 +114,22 @@ def _tabular(lines: Sequence[Line]) -> bool:
 
 
 def is_prose_line(line: Line) -> bool:
-    """Whether a line is long enough to be one of running text."""
-    return line.characters >= PROSE_CHARACTERS and len(line.text.split()) >= PROSE_WORDS
+    """Whether a line is one of running text: long, with words in small letters rather than numbers and names."""
+    if line.characters < PROSE_CHARACTERS:
+        return False
+    words = line.text.split()
+    return len(words) >= PROSE_WORDS and sum(len(word) > 2 and word.islower() for word in words) >= PROSE_SMALL_WORDS
+
+
+def _cut_at_gaps(line: Line) -> list[Line]:
+    """Cut a line inside a table at gaps wider than word spaces: cells set closely."""
+    cells = [[line.fragments[0]]]
+    for fragment in line.fragments[1:]:
+        if fragment.x0 - max(one.x1 for one in cells[-1]) > CELL_GAP * line.size:
+            cells.append([fragment])
+        else:
+            cells[-1].append(fragment)
+    return [Line(tuple(cell)) for cell in cells]
 
 
 def _captioned(captions: Sequence[Line], rule: Rule, heights: Sequence[float]) -> bool:
@@ -130,7 +146,7 @@ def _table_line(lines: Sequence[Line], heights: Sequence[float]) -> TableLine:
     top, bottom = min(line.top for line in lines), max(line.bottom for line in lines)
     x0, x1 = min(line.x0 for line in lines), max(line.x1 for line in lines)
     place = Fragment("", x0, top, x1, bottom, top + size, size, False, "", True)
-    rows = grid(lines, heights)
+    rows = grid([cell for line in lines for cell in _cut_at_gaps(line)] if heights else lines, heights)
     return TableLine((place,), rows=tuple(tuple(tuple(cell) for cell in row) for row in rows))
 
 
@@ -228,11 +244,8 @@ def plain_tables(piece: Sequence[Line]) -> list[Line]:
         end = _table_end(rows, number)
         count = sum(_is_cell_row(row) for row in rows[number:end])
         captioned = _after_caption(rows, number)
-        if (
-            count >= (2 if captioned else MIN_PLAIN_ROWS)
-            and _aligned(rows[number:end])
-            and not _formula(rows[number:end])
-        ):
+        enough = count >= (2 if captioned else MIN_PLAIN_ROWS)
+        if enough and _aligned(rows[number:end]) and (captioned or _has_labels(rows[number:end])):
             found.append(_table_line([line for row in rows[number:end] for line in row], ()))
             number = end
         else:
@@ -265,11 +278,14 @@ def _is_cell_row(row: Sequence[Line]) -> bool:
     return sum(is_prose_line(line) for line in row) <= len(row) // 2
 
 
-def _formula(rows: Sequence[Sequence[Line]]) -> bool:
-    """Whether the "cells" are the parts of displayed formulas: hardly any letters in most of them."""
+def _has_labels(rows: Sequence[Sequence[Line]]) -> bool:
+    """Whether rows without a caption are a table: not the parts of formulas, the ticks of a plot, or a numbered list."""
     cells = [line for row in rows for line in row]
-    small = sum(line.characters <= 3 and not line.text[:1].isdigit() for line in cells)
-    return small > 0.4 * len(cells)
+    tiny = sum(line.characters <= 3 and not line.text[:1].isdigit() for line in cells)
+    first = [row[0] for row in rows] + list(rows[0])
+    labels = sum(sum(character.isalpha() for character in line.text) >= 3 for line in first)
+    listed = sum(len(row) == 2 and row[0].characters <= 3 and row[1].characters >= 25 for row in rows)
+    return tiny <= 0.4 * len(cells) and 2 * labels >= len(rows) and 2 * listed < len(rows)
 
 
 def _after_caption(rows: Sequence[Sequence[Line]], start: int) -> bool:
