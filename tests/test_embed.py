@@ -110,6 +110,14 @@ def test_the_first_question_loads_neither_torch_nor_transformers_and_is_quick(ca
     assert min(times) < 2.0  # 0.4 s on a quiet machine
 
 
+def test_a_processor_without_vnni_gets_smaller_weights_of_nearly_the_same_meaning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fp32: Embedder
+) -> None:
+    monkeypatch.setattr(minilm, "weight_limit", lambda: 64)
+    careful = make_embedder("all-MiniLM-L6-v2", cache_dir=tmp_path)
+    assert (careful.embed_documents(TEXTS) * fp32.embed_documents(TEXTS)).sum(axis=1).min() > 0.975
+
+
 # The cache
 
 
