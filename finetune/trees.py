@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+_HUGE = float(np.finfo(np.float32).max)  # a split of missing from present values has a threshold beyond it
 BLOCK = 1 << 18  # (row, tree) pairs that are followed at once: what fits the cache
 
 
@@ -72,7 +73,7 @@ def from_lightgbm(dump: Mapping[str, Any]) -> Forest:
             pending += [(node["left_child"], child[at]), (node["right_child"], child[at] + 1)]
     return Forest(
         np.array(feature, dtype=np.uint16),
-        np.array(threshold, dtype=np.float32),
+        np.clip(threshold, -_HUGE, _HUGE).astype(np.float32),
         np.array(child, dtype=np.int32),
         np.array(missing, dtype=np.bool_),
         np.array(roots, dtype=np.int32),
