@@ -300,7 +300,7 @@ def evaluate() -> None:
 
 @evaluate.command("retrieval", examples="matlit eval retrieval scifact --mode hybrid")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), default="hybrid", show_default=True)
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), default="hybrid", help="How to search.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N queries.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @click.pass_obj

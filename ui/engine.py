@@ -10,11 +10,10 @@ from ingest.errors import BadInput
 from ingest.records import ChunkKind, Filter, Paper
 
 if TYPE_CHECKING:
+    from assistant import Assistant
     from ingest.embed import Embedder
     from ingest.library import Library
     from ingest.pipeline import Event, Report
-
-    from assistant import Assistant
     from ingest.settings import Settings
 
 PAPER_KINDS: frozenset[ChunkKind] = frozenset({"text", "table", "caption"})
@@ -117,7 +116,7 @@ def parse_years(text: str) -> tuple[int | None, int | None]:
 
 def parse_elements(text: str) -> frozenset[str]:
     """Read `Li,O` (or `Li O`, `li-o`) as chemical symbols."""
-    from ingest.formulas import SYMBOLS
+    from ingest.periodic import SYMBOLS
 
     given = [part.strip().capitalize() for part in text.replace("-", ",").replace(" ", ",").split(",") if part.strip()]
     unknown = [symbol for symbol in given if symbol not in SYMBOLS]
