@@ -152,6 +152,10 @@ class ReaderPool(Generic[T]):
         finally:
             self._abandon(running)
 
+    def interrupt(self) -> None:
+        """Kill the processes that are reading, from any thread; `map` then yields a `ReadError` for their files."""
+        self._kill_busy()
+
     def _read(self, path: Path) -> tuple[Path, Any]:
         worker = self._idle.get()
         try:
