@@ -251,7 +251,8 @@ def compare_metadata(data: Path) -> None:
             if not dois[-1]:
                 print(f"DOI of {row['file']}: {found.doi!r}, wanted {doi!r}")
     print(
-        f"title right: {sum(titles)} of {len(titles)}; DOI right: {sum(dois)} of {len(dois)} that print it on page 1, 2 or the last, outside references"
+        f"title right: {sum(titles)} of {len(titles)}; DOI right: {sum(dois)} of {len(dois)} "
+        "that print it on page 1, 2 or the last, outside references"
     )
 
 

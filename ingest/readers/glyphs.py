@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ingest.readers.symbols import NOTHING, PI_FONT, SYMBOLS, meaning
+
 if TYPE_CHECKING:
     import pypdfium2
 
@@ -188,6 +190,15 @@ def _codes(raw: Any, handle: int, count: int) -> npt.NDArray[np.uint32]:
         # Code 2 is also what a broken font map gives for any glyph.
         codes[index] = ord("-") if is_hyphen(handle, int(index)) == 1 else 0xFFFD
     codes[codes > 0x10FFFF] = 0xFFFD
+    return _with_pairs_joined(codes)
+
+
+def _with_pairs_joined(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Join surrogate pairs (mathematical letters) into the first of the two places; the second becomes nothing."""
+    high = np.flatnonzero((codes[:-1] >= 0xD800) & (codes[:-1] < 0xDC00) & (codes[1:] >= 0xDC00) & (codes[1:] < 0xE000))
+    codes[high] = 0x10000 + ((codes[high] - 0xD800) << 10) + (codes[high + 1] - 0xDC00)
+    codes[high + 1] = 0
+    codes[(codes >= 0xD800) & (codes < 0xE000)] = 0xFFFD
     return codes
 
 
@@ -390,8 +401,8 @@ def _glyphs(
 
 
 def _is_unreadable(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
-    private = ((codes >= 0xE000) & (codes < 0xF900)) | ((codes >= 0xF0000) & (codes < 0x110000))
-    return np.asarray(private | (codes == 0xFFFD) | (codes < 0x20))
+    unknown = _is_private(codes) & ~np.isin(codes, list(SYMBOLS)) | ((codes >= 0xF0000) & (codes < 0x110000))
+    return np.asarray(unknown | (codes == 0xFFFD) | (codes < 0x20))
 
 
 def _is_vertical(boxes: npt.NDArray[np.float32], quarter: int) -> bool:
@@ -464,7 +475,7 @@ def _fragments(
     highs = np.maximum.reduceat(placed[:, 2:], firsts, axis=0).tolist()
     text = _decoded(codes[index], style, styles)
     return tuple(
-        Fragment(text[first:last], low[0], low[1], high[0], high[1], base, size_, *_face(styles[number]), space)
+        Fragment(shown, low[0], low[1], high[0], high[1], base, size_, *_face(styles[number]), space)
         for first, last, low, high, base, size_, number, space in zip(
             firsts.tolist(),
             lasts.tolist(),
@@ -476,22 +487,25 @@ def _fragments(
             spaces,
             strict=True,
         )
+        if (shown := text[first:last].replace(NOTHING, ""))
     )
 
 
-# The mathematical fonts "AdvP4C4E…" of several publishers (RSC, Wiley, Elsevier) name their signs after Latin letters.
-_PI_FONT = "AdvP4C4E"
-_PI_SIGNS = {ord("¼"): ord("="), ord("þ"): ord("+"), ord("ð"): ord("("), ord("Þ"): ord(")")}
-
-
 def _decoded(codes: npt.NDArray[np.uint32], style: npt.NDArray[np.int32], styles: list[_Style]) -> str:
-    pi_styles = [number for number, found in enumerate(styles) if found.font.startswith(_PI_FONT)]
-    if pi_styles:
-        in_pi = np.isin(style, pi_styles)
+    """Return the characters, with those of fonts that have an encoding of their own replaced by what they mean."""
+    odd = _is_private(codes)
+    for number, found in enumerate(styles):
+        if found.font.startswith(PI_FONT):
+            odd |= style == number
+    if odd.any():
         codes = codes.copy()
-        for letter, sign in _PI_SIGNS.items():
-            codes[in_pi & (codes == letter)] = sign
+        for at in np.flatnonzero(odd).tolist():
+            codes[at] = ord(meaning(chr(codes[at]), styles[style[at]].font))
     return codes.astype("<u4").tobytes().decode("utf-32-le", "replace")
+
+
+def _is_private(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    return np.asarray((codes >= 0xE000) & (codes < 0xF900))
 
 
 def _spaces_between(
