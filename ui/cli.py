@@ -168,7 +168,7 @@ def demo(context: Context, folder: Path | None, question: str | None) -> int:
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N files.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.pass_obj
-def ingest(context: Context, paths: tuple[str, ...], **options: Any) -> int:
+def ingest(context: Context, /, paths: tuple[str, ...], **options: Any) -> int:
     """Bring files, folders or globs (PDF, text, Markdown, DOCX, HTML, JATS) into the library."""
     from ui.engine import run_ingest
     from ui.show import IngestProgress, show_ingest_report
@@ -260,7 +260,7 @@ def verify(context: Context, repair: bool) -> int:
 @click.option("--kind", metavar="paper,material", help="Passages of papers, records of materials, or both.")
 @click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), help="How to search (default hybrid).")
 @click.pass_obj
-def search(context: Context, query: str, k: int | None, mode: str | None, **filters: Any) -> int:
+def search(context: Context, /, query: str, k: int | None, mode: Mode | None, **filters: Any) -> int:
     """Find passages for QUERY, by meaning and by words together."""
     from ui.show import hit_to_json, show_hits
 
@@ -283,7 +283,7 @@ def search(context: Context, query: str, k: int | None, mode: str | None, **filt
 @click.option("--year", metavar="A..B", help="Only from papers of these years.")
 @click.option("--bibtex", is_flag=True, help="Print the cited papers as BibTeX below the answer.")
 @click.pass_obj
-def ask(context: Context, question: str, bibtex: bool, **filters: Any) -> int:
+def ask(context: Context, /, question: str, bibtex: bool, **filters: Any) -> int:
     """Answer QUESTION from the library, every claim with paper, page and quote."""
     from ui.show import show_answer
 
@@ -304,7 +304,7 @@ def evaluate() -> None:
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N queries.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @click.pass_obj
-def eval_retrieval(context: Context, folder: Path, mode: str, limit: int | None, seed: int) -> int:
+def eval_retrieval(context: Context, folder: Path, mode: Mode, limit: int | None, seed: int) -> int:
     """Score search on a FOLDER in BEIR layout: corpus.jsonl[.gz], queries.jsonl, qrels.tsv."""
     from assistant.evaluate_retrieval import evaluate_retrieval
 

@@ -16,8 +16,8 @@ import click
 from ingest.records import Hit, Paper
 
 if TYPE_CHECKING:
-    from ingest.library import VerifyReport
     from ingest.pipeline import Event, Report
+    from ingest.verify import VerifyReport
     from rich.progress import Progress, TaskID
 
     from assistant import Answer
