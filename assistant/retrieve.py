@@ -176,7 +176,8 @@ def _titles(library: Library, chunks: Sequence[Chunk]) -> dict[str, tuple[str, M
         if chunk.source in found:
             continue
         if chunk.kind == "material":
-            found[chunk.source] = (chunk.context or chunk.source, Metadata(title=chunk.context))
+            title = f"{library.material(chunk.source).formula_pretty} ({chunk.source})"
+            found[chunk.source] = (title, Metadata(title=title))
         else:
             paper = library.paper(chunk.source)
             found[chunk.source] = (paper.title, paper.metadata)

@@ -17,6 +17,7 @@ from ingest import index, lexical
 from ingest.embed import EmbedderInfo
 from ingest.errors import BadInput
 from ingest.library import Library
+from ingest.materials import Material, to_chunk
 from ingest.records import Block, Chunk, Filter, Hit, Metadata, Page, Paper, chunk_id
 
 DIMENSION = 64
@@ -254,6 +255,20 @@ def test_common_words_are_left_to_the_scoring_when_rare_ones_suffice(
     full = library.lexical("oxygen annealing vacancies cathodes", k=2, where=Filter())
     monkeypatch.setattr(index, "POSTINGS", 1)
     assert library.lexical("oxygen annealing vacancies cathodes", k=2, where=Filter())[0][0] == full[0][0]
+
+
+def test_materials_records_come_in_the_same_list(tmp_path: Path) -> None:
+    material = Material("mp-19017", "LiFePO4", ("Fe", "Li", "O", "P"), band_gap_ev=3.7, band_gap_functional="PBE+U")
+    chunk = to_chunk(material, "test")
+    with Library.create(tmp_path / "library", embedder=EMBEDDER.info, recipe="test") as library:
+        with library.writer() as writer:
+            add(writer, "Olivine cathodes", 2015, PAPERS["Olivine cathodes", 2015])
+            writer.add_materials([material], [chunk], EMBEDDER.embed_documents([chunk.embedded_text]))
+        found = search(library, EMBEDDER, "band gap of LiFePO₄")
+        assert found[0].title == "LiFePO4 (mp-19017)"
+        assert {hit.chunk.kind for hit in found} == {"material", "text", "table"}
+        only = search(library, EMBEDDER, "band gap", where=Filter(formula="Li Fe P O4", kinds=frozenset({"material"})))
+        assert [hit.chunk.source for hit in only] == ["mp-19017"]
 
 
 def test_what_was_taken_out_is_not_found_and_no_longer_counted(tmp_path: Path) -> None:
