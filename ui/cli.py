@@ -20,9 +20,9 @@ from ingest.errors import BadInput, MatlitError
 from ingest.settings import Settings, load_keys, load_settings
 
 if TYPE_CHECKING:
-    from ingest.library import Library
-
     from assistant import Assistant
+    from assistant.retrieve import Mode
+    from ingest.library import Library
     from ingest.records import Filter
 
 DONE, FAILED, PARTLY, INTERRUPTED = 0, 1, 2, 130
@@ -140,7 +140,6 @@ matlit demo ./try-it"""
 def demo(context: Context, folder: Path | None, question: str | None) -> int:
     """Build the sample library in a fresh FOLDER and answer a question from it."""
     from assistant.demo import run_demo
-
     from ui.show import IngestProgress, show_answer
 
     with IngestProgress(quiet=context.quiet or context.json) as progress:
@@ -307,7 +306,6 @@ def evaluate() -> None:
 def eval_retrieval(context: Context, folder: Path, mode: Mode, limit: int | None, seed: int) -> int:
     """Score search on a FOLDER in BEIR layout: corpus.jsonl[.gz], queries.jsonl, qrels.tsv."""
     from assistant.evaluate_retrieval import evaluate_retrieval
-
     from ui.engine import open_embedder
     from ui.show import show_evaluation
 
@@ -326,7 +324,6 @@ def eval_retrieval(context: Context, folder: Path, mode: Mode, limit: int | None
 def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | None, seed: int) -> int:
     """Score answers on a FILE of JSON lines: id, question, answer, and doc where known."""
     from assistant.evaluate import evaluate_answers
-
     from ui.show import show_evaluation
 
     evaluation = evaluate_answers(file, assistant=assistant(context), rows=rows, limit=limit, seed=seed)

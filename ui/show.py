@@ -16,13 +16,13 @@ import click
 from ingest.records import Hit, Paper
 
 if TYPE_CHECKING:
-    from ingest.pipeline import Event, Report
-    from ingest.verify import VerifyReport
     from rich.progress import Progress, TaskID
 
     from assistant import Answer
     from assistant.doctor import Check
     from assistant.metrics import Evaluation
+    from ingest.pipeline import Event, Report
+    from ingest.verify import VerifyReport
 
 WIDTH = 100
 ID_DIGITS = 8
