@@ -364,7 +364,8 @@ def _trailing_charge(compact: str, text: str, end: int) -> tuple[str, int]:
 
 _MOLECULES = _set("H2 N2 O2 O3 F2 Cl2 Br2 I2 S8 S6 P4 C60 C70 Se8 D2")
 # Upper-case words that are compounds all the same, and mixed-case ones that are not.
-_UPPERCASE_COMPOUNDS = _set("BN KOH KF KI KCN HF HI HCN VN WC KSCN")
+# HF, HI, KF and VN are left out: they are more often Hartree-Fock, initials and matrices.
+_UPPERCASE_COMPOUNDS = _set("BN KOH KCN HCN WC KSCN")
 _NOT_COMPOUNDS = _set(
     "NaN GeV TaS PyC CoV HeLa HoW PoS PoC InC CoC CoI VoIP CaN NoC NoS HiC IoC ReS UnO CoA NoN CuPc "
     "I2C P2P B2B B2C C2C F2F S2S V2V O2O H2H C2N S2C"
@@ -379,6 +380,7 @@ _UPPERCASE_PAIRS: dict[str, tuple[str, int]] = {
     "I": ("BPC", 4),
 }
 _MAX_COUNT = 30
+_SURNAME = re.compile(r"(?:^|[\].,;]\s)[A-Z]\w+\s$")  # "Swope WC," is a person
 _LIST = re.compile(r",|/(?=[A-Z])")  # "Mo/Mg", "Ti,Nb"
 _PLURAL = re.compile(r"[A-Z]{2,}s")
 
@@ -402,6 +404,8 @@ def _is_plausible(body: str, text: str, start: int, end: int) -> bool:
         return False
     if any(len(symbol) == 2 for symbol in symbols):
         return _mixed_is_plausible(compact, symbols, text, start, end)
+    if compact in _UPPERCASE_COMPOUNDS:
+        return not _SURNAME.search(text[max(0, start - 24) : start])
     return _uppercase_is_plausible(compact, atoms)
 
 
@@ -442,8 +446,6 @@ def _mixed_is_plausible(compact: str, symbols: list[str], text: str, start: int,
 
 
 def _uppercase_is_plausible(compact: str, atoms: list[tuple[str, str]]) -> bool:
-    if compact in _UPPERCASE_COMPOUNDS:
-        return True
     counts = [count for _, count in atoms]
     if not any(counts):
         return False
@@ -487,7 +489,7 @@ def _ion_is_plausible(body: str, charge: str) -> bool:
     negative = charge[-1] in "-−⁻"
     size = count or charge[:-1]
     if not size:
-        return symbol in (_ANIONS if negative else _CATIONS)
+        return symbol in (_ANIONS if negative else _CATIONS) and (symbol, charge) != ("I", "-")
     if negative:
         return symbol in {"O", "S", "Se", "Te", "N", "P"} and _small_charge(size)
     return _small_charge(size) and (len(symbol) == 2 or symbol in {"V", "W", "U", "Y", "H", "K"})
