@@ -24,7 +24,7 @@ from ingest import lexical
 from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput, ModelError
 from ingest.library import Library
-from ingest.records import Filter, Hit, Page, Paper
+from ingest.records import Filter, Hit, Paper
 
 MAX_QUESTION = 10_000  # characters
 MAX_QUOTES = 5
@@ -72,6 +72,16 @@ class Answer:
         """Return one BibTeX entry per cited paper, in the order of their first citation."""
         keys: set[str] = set()
         return "\n\n".join(_bibtex(paper, keys) for paper in self.papers)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found for a question before anything is answered: passages, and their sentences, best first."""
+
+    question: Question
+    hits: tuple[Hit, ...]
+    ranked: tuple[extractive.Ranked, ...]
+    support: extractive.Support
 
 
 class Assistant:
@@ -127,7 +137,7 @@ class Assistant:
         question = _checked(question)
         if quotes < 1:
             raise BadInput(f"an answer of {quotes} quotes is none", hint="Ask for one or more")
-        answer = self._answer(question, k=self._k if k is None else k, where=where or Filter(), quotes=quotes)
+        answer = self._answer(self.find(question, k=k, where=where), quotes=quotes)
         answer = replace(answer, seconds=time.perf_counter() - began)
         return self._recorded(question, answer)
 
@@ -147,17 +157,21 @@ class Assistant:
     ) -> None:
         self.close()
 
-    def _answer(self, text: str, *, k: int, where: Filter, quotes: int) -> Answer:
-        question = self._understood(text)
-        hits = self._retrieve(question, k=k, where=where)
+    def find(self, question: str, *, k: int | None = None, where: Filter | None = None) -> Findings:
+        """Return what an answer to `question` rests on: passages, their sentences ranked, and whether they suffice."""
+        asked = self._understood(_checked(question))
+        hits = self._retrieve(asked, k=self._k if k is None else k, where=where or Filter())
         pool = extractive.candidates(hits, self.library.page)
-        query = self.embedder.embed_query(self._for_embedder(question))
-        ranked = extractive.rank(question, pool, query=query, embed=self.embedder.embed_documents)
-        support = extractive.support(question, ranked, in_paper=self._in_paper)
-        trace = self._trace(question, hits, pool, support)
-        if support.probability < ANSWERS_ABOVE or not ranked:
-            return self._refusal(question, hits, support, trace)
-        return self._quoted(question, extractive.choose(ranked, most=quotes), hits, trace)
+        query = self.embedder.embed_query(self._for_embedder(asked))
+        ranked = extractive.rank(asked, pool, query=query, embed=self.embedder.embed_documents)
+        support = extractive.support(asked, ranked, in_paper=self._in_paper)
+        return Findings(asked, tuple(hits), tuple(ranked), support)
+
+    def _answer(self, found: Findings, *, quotes: int) -> Answer:
+        trace = self._trace(found)
+        if found.support.probability < ANSWERS_ABOVE:
+            return self._refusal(found, trace)
+        return self._quoted(found, extractive.choose(found.ranked, most=quotes), trace)
 
     def _understood(self, text: str) -> Question:
         question = understand(text)
@@ -179,12 +193,11 @@ class Assistant:
     def _for_embedder(self, question: Question) -> str:
         return question.english or question.text if self._translates(question) else question.text
 
-    def _refusal(
-        self, question: Question, hits: Sequence[Hit], support: extractive.Support, trace: tuple[Mapping[str, Any], ...]
-    ) -> Answer:
+    def _refusal(self, found: Findings, trace: tuple[Mapping[str, Any], ...]) -> Answer:
+        question, support = found.question, found.support
         language = question.language
         lines = [prompts.REFUSAL[language]]
-        if not hits:
+        if not found.hits:
             lines.append(prompts.EMPTY_LIBRARY[language])
         looked_for = ", ".join(term.surface for term in question.terms)
         if looked_for:
@@ -195,7 +208,7 @@ class Assistant:
                 lines.append(sentence[language].format(terms=", ".join(terms)))
         return Answer(
             text="\n".join([*lines, *self._notes(question)]),
-            evidence=tuple(hits),
+            evidence=found.hits,
             abstained=True,
             missing=support.missing,
             model=self.model,
@@ -203,20 +216,16 @@ class Assistant:
         )
 
     def _quoted(
-        self,
-        question: Question,
-        chosen: Sequence[extractive.Ranked],
-        hits: Sequence[Hit],
-        trace: tuple[Mapping[str, Any], ...],
+        self, found: Findings, chosen: Sequence[extractive.Ranked], trace: tuple[Mapping[str, Any], ...]
     ) -> Answer:
         papers = self._papers([one.candidate.hit for one in chosen])
         ordered = _by_paper(chosen)
         citations = tuple(_cite(n, one.candidate, papers) for n, one in enumerate(ordered, 1))
         return Answer(
-            text=self._text(question, citations),
+            text=self._text(found.question, citations),
             citations=citations,
             claims=tuple(Claim(citation.quote, citation.status, (citation.n,)) for citation in citations),
-            evidence=tuple(hits),
+            evidence=found.hits,
             model=self.model,
             trace=trace,
             papers=tuple(papers.values()),
@@ -245,14 +254,14 @@ class Assistant:
             return []
         return [prompts.ENGLISH_EMBEDDER[question.language].format(embedder=self.embedder.name)]
 
-    def _trace(
-        self, question: Question, hits: Sequence[Hit], pool: Sequence[extractive.Candidate], support: extractive.Support
-    ) -> tuple[Mapping[str, Any], ...]:
-        terms = [{"term": t.surface, "passages": t.frequency} for t in question.terms]
+    def _trace(self, found: Findings) -> tuple[Mapping[str, Any], ...]:
+        question = found.question
+        terms = [{"term": term.surface, "passages": term.frequency} for term in question.terms]
+        probability = round(found.support.probability, 3)
         return (
             {"step": "question", "kind": question.kind, "language": question.language, "terms": terms},
-            {"step": "search", "passages": len(hits), "query": self._for_embedder(question)},
-            {"step": "rank", "sentences": len(pool), "support": round(support.probability, 3)},
+            {"step": "search", "passages": len(found.hits), "query": self._for_embedder(question)},
+            {"step": "rank", "sentences": len(found.ranked), "support": probability},
         )
 
     def _recorded(self, question: str, answer: Answer) -> Answer:
@@ -362,6 +371,3 @@ def _key(paper: Paper, keys: set[str]) -> str:
 
 def _escaped(value: str) -> str:
     return re.sub(r"(?<!\\)([&%#_$])", r"\\\1", value)
-
-
-__all__ = ["Answer", "Assistant", "Page"]

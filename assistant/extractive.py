@@ -72,11 +72,11 @@ class Support:
 
 
 FEATURES = ("similarity", "coverage", "passage", "near", "rank", "fits", "cue", "window")
-WEIGHTS = np.array([1.4, 2.2, 0.2, 2.0, 2.0, 3.1, 1.8, 1.6], dtype=np.float32)
+WEIGHTS = np.array([1.5, 2.1, 0.4, 1.8, 2.4, 3.2, 1.5, 1.5], dtype=np.float32)
 
 SUPPORT_FEATURES = ("similarity", "passage", "coverage", "near", "names", "formulas", "unknown", "fits")
-SUPPORT_WEIGHTS = np.array([0.52, 0.33, 0.76, 0.96, 1.0, 1.4, -0.79, 0.49], dtype=np.float32)
-SUPPORT_BIAS = -2.29
+SUPPORT_WEIGHTS = np.array([0.59, 0.52, 0.89, 1.12, 0.58, 1.18, -0.68, 0.13], dtype=np.float32)
+SUPPORT_BIAS = -2.89
 
 
 def candidates(hits: Sequence[Hit], page_of: PageOf) -> list[Candidate]:
@@ -148,11 +148,18 @@ def _sentences(hit: Hit, page: Page) -> list[Candidate]:
         spans = [(start + left, start + right) for left, right in sentences(page.text[start:end])]
         before = [(start, start), *spans]
         for (earlier, _), (left, right) in zip(before, spans, strict=False):
+            left += _mark_length(page.text[left:right])
             if min(right, chunk.end) - max(left, chunk.start) > 0.5 * (right - left):
                 context = page.text[earlier:left].strip() if _POINTS_BACK.match(page.text[left:right]) else ""
                 if _is_whole(page, left, right):
                     found.append(Candidate(hit, page, left, right, section, context))
     return found
+
+
+def _mark_length(text: str) -> int:
+    # Citation marks of the sentence before: "[5c,7] The air cathode …".
+    mark = re.match(r"(?:\[\d[\d,;a-z\s–-]*\]\s*)+(?=[A-Z])", text)
+    return mark.end() if mark else 0
 
 
 def _stretches(hit: Hit, page: Page) -> list[tuple[int, int, str]]:
@@ -212,11 +219,14 @@ _REFERENCE = re.compile(
     r"\bdoi\b|https?://|\b(?:19|20)\d\d, ?\d+[,(]|\bet al\.,? .{0,40}\b\d+ ?\((?:19|20)\d\d\)|©|\bAll rights reserved"
 )
 _LETTER = re.compile(r"[^\W\d_]")
+_LEADERS = re.compile(r"(?:\.\s?){5,}")  # of a table of contents
 
 
 def _readable(candidate: Candidate) -> bool:
     """Whether this is prose or a table row, and not debris of a figure, a formula or a reference list."""
     text = candidate.text
+    if _LEADERS.search(text):
+        return False
     if candidate.hit.chunk.kind == "table":
         return CELL in text and bool(_LETTER.search(text + candidate.context)) and len(text) <= MAX_CHARACTERS
     words = text.split()

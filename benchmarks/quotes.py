@@ -1,0 +1,118 @@
+"""Whether every quote of 200 answers stands on the page it names, by a check that shares no code with matlit's own.
+
+    python -m benchmarks.quotes [--keep FOLDER] [--answers 200]
+
+The page's raw text comes from pypdfium2, or where that has no match from pypdf; quote and page are squeezed to letters
+and digits. "whole" quotes occur in one piece. "in pieces" are those whose words a raw text interrupts (draft line
+numbers, the cells of a table, a column or footnote in between): every run of 24 characters occurs on the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pypdf
+import pypdfium2
+
+from assistant.answer import Answer, Assistant
+from assistant.citations import Citation
+from assistant.evaluate import read_questions
+from benchmarks._machine import describe
+from benchmarks.answers import QUESTIONS, paper_library
+
+PIECE = 24  # letters and digits
+SEED = 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, help="folder for the library")
+    parser.add_argument("--answers", type=int, default=200, help="how many answers with quotes")
+    options = parser.parse_args()
+    print(describe("pypdfium2", "pypdf"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        with Assistant(paper_library(folder), keep_journal=False) as assistant:
+            return check_answers(assistant, wanted=options.answers)
+
+
+def check_answers(assistant: Assistant, *, wanted: int) -> int:
+    """Ask until there are `wanted` answers with quotes, check each quote, and return how many were not found."""
+    paths = {paper.id: paper.paths[0] for paper in assistant.library.papers()}
+    outcomes: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    for answer in answers(assistant, wanted):
+        for citation in answer.citations:
+            statuses[citation.status] += 1
+            outcome = check(citation, paths[citation.paper])
+            outcomes[outcome] += 1
+            if outcome == "missed":
+                print(f"MISSED {paths[citation.paper].name} p. {citation.page}: {citation.quote!r}")
+    total = sum(outcomes.values())
+    print(f"answers {wanted}, quotes {total}, by matlit itself: {dict(statuses)}")
+    for name in ("whole", "in pieces", "missed"):
+        print(f"  {name:<10} {outcomes[name]:>5}  {outcomes[name] / max(total, 1):.4f}")
+    return int(outcomes["missed"] > 0)
+
+
+def answers(assistant: Assistant, wanted: int) -> Iterator[Answer]:
+    """Yield answers with quotes: to our questions, and then to sentences drawn from the papers, used as questions."""
+    asked = [question.question for question in read_questions(QUESTIONS)]
+    found = 0
+    for question in (*asked, *drawn_sentences(assistant)):
+        answer = assistant.ask(question)
+        if answer.citations:
+            found += 1
+            yield answer
+        if found == wanted:
+            return
+
+
+def drawn_sentences(assistant: Assistant) -> Iterator[str]:
+    generator = random.Random(SEED)
+    papers = assistant.library.papers()
+    while True:
+        paper = generator.choice(papers)
+        chunks = assistant.library.chunks_of(paper.id, ("text",))
+        if chunks:
+            yield generator.choice(chunks).text[:200]
+
+
+def check(citation: Citation, path: Path) -> str:
+    """Return how the quote was found on its page of the file: whole, in pieces, missed."""
+    quote = squeezed(citation.quote)
+    texts = [squeezed(text) for text in raw_texts(path, citation.page)]
+    if any(quote in text for text in texts):
+        return "whole"
+    pieces = [quote[start : start + PIECE] for start in range(0, max(len(quote) - PIECE, 0) + 1, PIECE // 2)]
+    together = " ".join([*texts, *(re.sub(r"\d+", "", text) for text in texts)])
+    loose = [piece for piece in pieces if piece not in together and re.sub(r"\d+", "", piece) not in together]
+    return "in pieces" if len(loose) <= 0.1 * len(pieces) else "missed"
+
+
+@lru_cache(maxsize=64)
+def raw_texts(path: Path, number: int) -> Sequence[str]:
+    """Return a page's raw text from both readers, also without the lines and line beginnings that are bare numbers."""
+    pdf = pypdfium2.PdfDocument(path)
+    page_text = pdf[number - 1].get_textpage().get_text_bounded()
+    other = pypdf.PdfReader(path).pages[number - 1].extract_text()
+    plain = [page_text, other]
+    return [*plain, *(re.sub(r"(?m)^\s*\d{1,4}\b|\b\d{1,4}\s*$", "", text) for text in plain)]
+
+
+def squeezed(text: str) -> str:
+    """Return the letters and digits of `text`, lower-case, compatibility forms resolved, accents dropped."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(char for char in folded if char.isalnum())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
