@@ -170,14 +170,19 @@ def write_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def bump_generation(connection: sqlite3.Connection) -> None:
-    """Count a change of what can be found, so that other processes know that their view of the vectors is old."""
-    write_meta(connection, "generation", str(generation(connection) + 1))
+def bump_epoch(connection: sqlite3.Connection) -> None:
+    """Count a rewriting of the vectors, after which what another process knows of them is worth nothing."""
+    write_meta(connection, "epoch", str(epoch(connection) + 1))
 
 
-def generation(connection: sqlite3.Connection) -> int:
-    """Return how often what can be found has changed since the library was made."""
-    return int(read_meta(connection, "generation", "0"))
+def epoch(connection: sqlite3.Connection) -> int:
+    """Return how often the vectors were rewritten (adding and removing do not count) since the library was made."""
+    return int(read_meta(connection, "epoch", "0"))
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """Return the row number of the newest chunk; numbers are never used twice."""
+    return int(connection.execute("SELECT coalesce(max(rowid), 0) FROM chunks").fetchone()[0])
 
 
 # --- papers ---------------------------------------------------------------------------------------------------------
@@ -281,9 +286,11 @@ def select_chunks_of(connection: sqlite3.Connection, source: str, kinds: Sequenc
     return [Chunk(*row) for row in connection.execute(sql, (source, *kinds))]
 
 
-def iterate_vectors(connection: sqlite3.Connection, batch: int) -> Iterator[tuple[list[str], list[str], Vector]]:
-    """Yield (chunk ids, their sources, vectors) of everything that has a vector, `batch` at a time."""
-    last = 0
+def iterate_vectors(
+    connection: sqlite3.Connection, batch: int, *, after: int = 0
+) -> Iterator[tuple[list[str], list[str], Vector]]:
+    """Yield (chunk ids, their sources, vectors) of what has a vector, from row `after` on, `batch` at a time."""
+    last = after
     sql = "SELECT rowid, id, source, vector FROM chunks WHERE vector IS NOT NULL AND rowid > ? ORDER BY rowid LIMIT ?"
     while rows := connection.execute(sql, (last, batch)).fetchall():
         last = rows[-1][0]

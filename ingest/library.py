@@ -289,22 +289,25 @@ class Library:
         """Return up to `k` (chunk id, cosine similarity); some ids may not be visible yet, or not any more."""
         store = self._vectors()
         with self._reading() as connection:
-            generation = catalog.generation(connection)
+            epoch, last = catalog.epoch(connection), catalog.last_row(connection)
             if not connection.execute("SELECT 1 FROM chunks WHERE vector IS NOT NULL LIMIT 1").fetchone():
                 return []
         try:
-            store.refresh(generation)
-            return store.query(vector, k)
+            known = store.refresh(epoch, last)
+            near = dict(store.query(vector, k))
         except VectorsBroken as error:
             logger.warning("%s; searching the catalogue instead. %s", error, error.hint)
-            return self._nearest_exactly(vector, k)
+            near, known = {}, 0
+        if known < last:  # what another process has added since this one opened Chroma
+            near |= self._nearest_exactly(vector, k, after=known)
+        return sorted(near.items(), key=lambda pair: -pair[1])[:k]
 
-    def _nearest_exactly(self, vector: Vector, k: int) -> list[tuple[str, float]]:
-        best: list[tuple[str, float]] = []
+    def _nearest_exactly(self, vector: Vector, k: int, *, after: int) -> dict[str, float]:
+        best: dict[str, float] = {}
         with self._reading() as connection:
-            for ids, _, vectors in catalog.iterate_vectors(connection, BATCH):
-                best.extend(zip(ids, (vectors @ vector).tolist(), strict=True))
-                best = sorted(best, key=lambda pair: -pair[1])[:k]
+            for ids, _, vectors in catalog.iterate_vectors(connection, BATCH, after=after):
+                best.update(zip(ids, (vectors @ vector).tolist(), strict=True))
+                best = dict(sorted(best.items(), key=lambda pair: -pair[1])[:k])
         return best
 
     # Writing and mending
@@ -326,7 +329,7 @@ class Library:
             with self.writer("verify --repair") as writer:
                 mended = writer.mend()
         with self._reading() as connection:
-            report = verify(connection, self._catalog.path, self._vectors(), generation=catalog.generation(connection))
+            report = verify(connection, self._catalog.path, self._vectors())
         return replace(report, repaired=mended)
 
     @contextmanager
@@ -499,7 +502,7 @@ class Writer:
             done = self._align(store)
         with self._changing() as connection:
             connection.execute("DELETE FROM pending")
-            catalog.bump_generation(connection)
+            catalog.bump_epoch(connection)
         return done
 
     # Inside
@@ -548,20 +551,19 @@ class Writer:
             ids, sources, vectors = catalog.vectors_of(connection, pending)
             store.upsert(ids, vectors, sources)  # a replacement broke off: what the catalogue shows holds
             store.delete(sorted(set(pending) - set(ids)))
-            if store.count() != total:
-                self._align(store)
+            mended = self._align(store) if store.count() != total else ()
         except VectorsBroken as error:
-            self._rebuild(store, error)
-        if pending:
+            mended = self._rebuild(store, error)
+        if pending or mended:
             with self._changing() as changing:
                 changing.execute("DELETE FROM pending")
-                catalog.bump_generation(changing)
+                catalog.bump_epoch(changing)
 
     def _align(self, store: VectorStore) -> tuple[str, ...]:
         """Mend what differs; where that does not help, because Chroma itself is broken, build it anew."""
         try:
             done = self._reconcile(store)
-            left = check_vectors(self._open_connection(), store, store.generation)
+            left = check_vectors(self._open_connection(), store)
         except VectorsBroken as error:
             return self._rebuild(store, error)
         if left == VectorsReport():
@@ -603,7 +605,7 @@ class Writer:
             connection.execute("INSERT OR IGNORE INTO waiting SELECT id FROM papers")
             connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", [(each,) for each in ids])
             catalog.write_meta(connection, "signature", _signature(info))
-            catalog.bump_generation(connection)
+            catalog.bump_epoch(connection)
 
     def _rows(self, chunks: Sequence[Chunk], vectors: Vector) -> list[tuple[Chunk, Vector]]:
         wanted = embedded(chunks)
@@ -621,8 +623,6 @@ class Writer:
         connection.executemany("DELETE FROM pending WHERE chunk = ?", [(each,) for each in kept])
         left = set(gone) - set(kept)
         connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", [(each,) for each in sorted(left)])
-        if kept or gone:
-            catalog.bump_generation(connection)
 
     def _clear_pending(self) -> None:
         ids = [row[0] for row in self._open_connection().execute("SELECT chunk FROM pending")]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHROMA_FOLDER = "chroma"
 MAX_BATCH = 2000  # below get_max_batch_size() of a local Chroma (5,461) and fast; lowered where a server takes less
+MAX_LAG = 2000  # chunks that are compared one by one rather than by opening a large collection again
+
 Vector = npt.NDArray[np.float32]
 Result = TypeVar("Result")
 
@@ -51,7 +53,8 @@ class VectorStore:
         self._client: ClientAPI | None = None
         self._collection: Collection | None = None
         self._lock = threading.RLock()
-        self.generation = -1  # of the catalogue when the client was opened
+        self._epoch = -1  # of the catalogue when the client was opened
+        self._known_row = 0  # the newest row of the catalogue then
         self._failures = 0  # of opening the client
         self.users = 0
         self.writers = 0  # this process writes: its own client is never stale
@@ -87,13 +90,25 @@ class VectorStore:
             result.update(zip(found["ids"], np.asarray(found["embeddings"], dtype=np.float32), strict=True))
         return result
 
-    def refresh(self, generation: int) -> None:
-        """Reopen the client if the catalogue has changed since: a client that only reads never sees new vectors."""
+    def refresh(self, epoch: int, last_row: int) -> int:
+        """Return the row of the catalogue up to which the client surely knows the vectors, `last_row` being the newest.
+
+        A client that only reads never sees what another process adds. It is opened again when the vectors were
+        rewritten (`epoch`), and when it lags more than `MAX_LAG` rows behind; a shorter lag the caller bridges.
+        """
         with self._lock:
-            if self._url or self.writers or self.generation == generation:
-                return
-            self.close()
-            self.generation = generation
+            if self._url or self.writers:
+                return last_row
+            if self._epoch != epoch or last_row - self._known_row > MAX_LAG:
+                self.close()
+                self._epoch, self._known_row = epoch, last_row
+            return self._known_row
+
+    def reopen(self) -> None:
+        """Let the next call see everything that other processes have written."""
+        with self._lock:
+            if not self._url and not self.writers:
+                self.close()
 
     # Writing
 

@@ -79,9 +79,9 @@ class VectorsReport:
     error: str = ""
 
 
-def verify(connection: sqlite3.Connection, path: Path, store: VectorStore, *, generation: int) -> VerifyReport:
-    """Check everything; `connection` reads the catalogue at `path`, whose generation is given."""
-    found = check_vectors(connection, store, generation)
+def verify(connection: sqlite3.Connection, path: Path, store: VectorStore) -> VerifyReport:
+    """Check everything; `connection` reads the catalogue at `path`."""
+    found = check_vectors(connection, store)
     with snapshot(connection):
         return VerifyReport(
             papers=catalog.count(connection, "papers"),
@@ -98,11 +98,11 @@ def verify(connection: sqlite3.Connection, path: Path, store: VectorStore, *, ge
         )
 
 
-def check_vectors(connection: sqlite3.Connection, store: VectorStore, generation: int) -> VectorsReport:
+def check_vectors(connection: sqlite3.Connection, store: VectorStore) -> VectorsReport:
     """Compare every vector, and have some of them looked for."""
     wanted = _ids_with_vector(connection)
     try:
-        store.refresh(generation)
+        store.reopen()
         there = store.ids() if wanted or store.exists() else set()
         wrong = _wrong_vectors(connection, store, there) if wanted else []
         index_error = _index_error(connection, store) if wanted and there else ""
