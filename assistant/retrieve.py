@@ -60,7 +60,7 @@ def search(
     and for a `k` outside 1 to 10,000.
     """
     text = _checked(query, k=k, mode=mode, diversity=diversity)
-    depth = max(DEPTH, 2 * k)
+    depth = max(DEPTH if where == Filter() else DEPTH // 2, 2 * k)  # what a filter lets through costs more to find
     vector = None if mode == "lexical" else embedder.embed_query(text)
     dense = {} if vector is None else dict(library.dense(vector, k=depth, where=where))
     lexical = {} if mode == "dense" else dict(library.lexical(text, k=depth, where=where))

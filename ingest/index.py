@@ -48,9 +48,10 @@ POSTINGS = 40_000
 POOL = 300  # candidates scored at least
 QUERY_TERMS = 200  # of a long query are looked up, and
 RARE_TERMS = 32  # the rarest of them used
-EXACT_LIMIT = 10_000  # up to so many allowed chunks are compared one by one
-SURPLUS = 4  # times k is asked of Chroma first where a filter is broad, and again while it does not suffice
-MOST_NEIGHBOURS = 5_000
+LISTED_LIMIT = 50_000  # up to so many allowed chunks are listed, beyond it each candidate is looked up
+EXACT_LIMIT = 3_000  # up to so many allowed chunks are compared one by one: 5 µs each
+SURPLUS = 4  # times as many candidates are asked for where a filter is broad, and again while they do not suffice
+MOST_NEIGHBOURS = 10_000
 
 Vector = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -104,12 +105,13 @@ def dense_candidates(
     connection: sqlite3.Connection, nearest: Nearest, vector: Vector, *, k: int, where: Filter
 ) -> Scored:
     """Return up to `k` chunk ids nearest to `vector` (of length 1) among those that `where` allows, with cosine."""
-    if _allowed(connection, where) is not None:
-        return exact_candidates(connection, vector, k=k, where=where)
-    wanted = k if _is_open(where) else SURPLUS * k
-    while wanted <= max(MOST_NEIGHBOURS, k):
+    allowed = _allowed(connection, where)
+    if allowed is not None and len(allowed) <= EXACT_LIMIT:
+        return _nearest(_vectors_at(connection, allowed), vector, k)
+    wanted = k if _is_open(where) else _surplus(connection, k, allowed)
+    while wanted <= MOST_NEIGHBOURS:
         near = nearest(vector, wanted)
-        kept = _sieve(connection, near, where)
+        kept = _sieve(connection, near, where, allowed)
         if len(kept) >= k or len(near) < wanted:
             return kept[:k]
         wanted *= SURPLUS
@@ -125,7 +127,7 @@ def exact_candidates(connection: sqlite3.Connection, vector: Vector, *, k: int, 
 
 def cosines(connection: sqlite3.Connection, vector: Vector, ids: Sequence[str]) -> dict[str, float]:
     """Return the cosine between `vector` and each of the chunks `ids` that has a vector."""
-    rows = [row for batch in _batches(ids) for row in _vectors_of(connection, batch)]
+    rows = _select(connection, "SELECT id, vector FROM chunks WHERE id IN (%s) AND vector IS NOT NULL", ids)
     return dict(_nearest(rows, vector, len(rows)))
 
 
@@ -178,19 +180,15 @@ def _holding(connection: sqlite3.Connection, term: _Term) -> Rows:
 
 def _scored(connection: sqlite3.Connection, rowids: Rows, terms: Sequence[_Term], where: Filter) -> Scored:
     """Return BM25 over all terms for those of `rowids` that `where` allows; lengths are relative to their mean."""
-    rows = [row for batch in _batches(rowids.tolist()) for row in _texts(connection, batch, where)]
-    lengths = [text.count(" ") + 1 for _, text in rows]
-    mean = sum(lengths) / max(len(lengths), 1)
-    return [(chunk, _bm25(text, terms, length / mean)) for (chunk, text), length in zip(rows, lengths, strict=True)]
-
-
-def _texts(connection: sqlite3.Connection, rowids: Sequence[int], where: Filter) -> list[tuple[str, str]]:
     condition, values = _condition(where, sieve=True)
     sql = (
         "SELECT c.id, l.context || ' ' || l.text FROM chunks AS c CROSS JOIN lexicon AS l ON l.rowid = c.rowid "  # noqa: S608
-        f"WHERE c.rowid IN ({_marks(rowids)}) AND {condition}"
+        f"WHERE c.rowid IN (%s) AND {condition}"
     )
-    return connection.execute(sql, (*rowids, *values)).fetchall()
+    rows = _select(connection, sql, rowids.tolist(), values)
+    lengths = [text.count(" ") + 1 for _, text in rows]
+    mean = sum(lengths) / max(len(lengths), 1)
+    return [(chunk, _bm25(text, terms, length / mean)) for (chunk, text), length in zip(rows, lengths, strict=True)]
 
 
 def _bm25(text: str, terms: Sequence[_Term], relative_length: float) -> float:
@@ -250,13 +248,23 @@ def _is_open(where: Filter) -> bool:
 
 
 def _allowed(connection: sqlite3.Connection, where: Filter) -> Rows | None:
-    """Return the row numbers that `where` allows if they are few, and None if they are many."""
+    """Return the row numbers that `where` allows if they can be listed, and None if they are too many."""
     if _is_open(where):
         return None
     condition, values = _condition(where)
-    sql = f"SELECT c.rowid FROM chunks AS c WHERE {condition} LIMIT {EXACT_LIMIT + 1}"  # noqa: S608
-    rows = np.array([row[0] for row in connection.execute(sql, values)], dtype=np.int64)
-    return rows if len(rows) <= EXACT_LIMIT else None
+    # The rows themselves are fat; what a filter asks for stands in indexes, and is read from there alone.
+    inner = f"SELECT c.rowid AS chunk FROM chunks AS c WHERE {condition} LIMIT {LISTED_LIMIT + 1}"  # noqa: S608
+    text = connection.execute(f"SELECT group_concat(chunk) FROM ({inner})", values).fetchone()[0]  # noqa: S608
+    rows = np.fromstring(text or "", dtype=np.int64, sep=",")
+    return rows if len(rows) <= LISTED_LIMIT else None
+
+
+def _surplus(connection: sqlite3.Connection, k: int, allowed: Rows | None) -> int:
+    """Return how many neighbours probably hold `k` allowed ones."""
+    if allowed is None:
+        return SURPLUS * k
+    row = connection.execute("SELECT chunks FROM terms WHERE term = ''").fetchone()
+    return int(1.3 * k * (row[0] if row else 0) / len(allowed)) + k
 
 
 def _symbol(element: str) -> str:
@@ -289,19 +297,36 @@ def _marks(values: Iterable[object]) -> str:
 _VARIABLES = 500  # question marks in one statement
 
 
-def _sieve(connection: sqlite3.Connection, near: Scored, where: Filter) -> Scored:
+def _sieve(connection: sqlite3.Connection, near: Scored, where: Filter, allowed: Rows | None) -> Scored:
     """Keep those that the catalogue holds and `where` allows: Chroma may still hold what a killed writer left."""
-    condition, values = _condition(where, sieve=True)
-    allowed: set[str] = set()
-    for batch in _batches([chunk for chunk, _ in near]):
-        sql = f"SELECT c.id FROM chunks AS c WHERE c.id IN ({_marks(batch)}) AND {condition}"  # noqa: S608
-        allowed.update(row[0] for row in connection.execute(sql, (*batch, *values)))
-    return [(chunk, cosine) for chunk, cosine in near if chunk in allowed]
+    ids = [chunk for chunk, _ in near]
+    if allowed is None:
+        condition, values = _condition(where, sieve=True)
+        found = _select(connection, f"SELECT c.id FROM chunks AS c WHERE c.id IN (%s) AND {condition}", ids, values)  # noqa: S608
+        kept = {row[0] for row in found}
+    else:
+        listed = set(allowed.tolist())
+        kept = {
+            row[1]
+            for row in _select(connection, "SELECT rowid, id FROM chunks WHERE id IN (%s)", ids)
+            if row[0] in listed
+        }
+    return [(chunk, cosine) for chunk, cosine in near if chunk in kept]
 
 
-def _vectors_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[tuple[str, bytes]]:
-    sql = f"SELECT id, vector FROM chunks WHERE vector IS NOT NULL AND id IN ({_marks(ids)})"  # noqa: S608
-    return connection.execute(sql, tuple(ids)).fetchall()
+def _vectors_at(connection: sqlite3.Connection, rowids: Rows) -> list[tuple[str, bytes]]:
+    sql = "SELECT id, vector FROM chunks WHERE rowid IN (%s) AND vector IS NOT NULL"
+    return _select(connection, sql, np.sort(rowids).tolist())
+
+
+def _select(
+    connection: sqlite3.Connection, sql: str, values: Sequence[str | int], more: Sequence[Any] = ()
+) -> list[Any]:
+    """Return the rows of `sql`, whose "%s" stands for a list of `values`, taken some hundred at a time."""
+    rows: list[Any] = []
+    for batch in _batches(values):
+        rows.extend(connection.execute(sql % _marks(batch), (*batch, *more)))
+    return rows
 
 
 def _nearest(rows: Sequence[tuple[str, bytes]], vector: Vector, k: int) -> Scored:
