@@ -20,6 +20,7 @@ from ingest.errors import ReadError
 from ingest.readers import ReadOptions
 from ingest.readers.pdf import read_pdf
 from ingest.readers.prose import Word, clean, keeps_hyphen, vocabulary
+from ingest.readers.symbols import meaning
 from ingest.records import Document, Page
 
 WIDTH, HEIGHT = A4
@@ -432,3 +433,15 @@ def test_a_real_table_keeps_its_numbers_in_their_columns(shared_data: Path) -> N
 def test_text_outside_a_clipped_figure_is_not_read(shared_data: Path) -> None:
     document = read(shared_data / "papers" / "PMC6600761.pdf")
     assert not any("FOR PEER REVIEW" in page.text for page in document.pages)
+
+
+@pytest.mark.shared
+def test_signs_of_fonts_without_a_unicode_map_are_read_by_their_glyph_names(shared_data: Path) -> None:
+    text = "\n".join(page.text for page in read(shared_data / "papers" / "PMC7067258.pdf").pages)
+    assert "at 120 °C for 12" in text
+    assert "mA h g−1 at 500 mA g−1" in text
+
+
+def test_private_symbols_become_what_they_mean() -> None:
+    assert [meaning(sign, "Symbol") for sign in "\uf06d\uf0b0\uf0b1"] == ["μ", "°", "±"]
+    assert meaning("\uf0d8", "Wingdings-Regular") == "•"

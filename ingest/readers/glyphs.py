@@ -10,7 +10,7 @@ import ctypes
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import repeat
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ingest.readers.symbols import NOTHING, PI_FONT, SYMBOLS, meaning
+from ingest.readers.symbols import PI_FONT, SYMBOLS, meaning, named
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -37,6 +37,9 @@ MIN_RULE_WIDTH = 40.0
 MAX_SKEW = 0.15  # quarter turns; text turned further is a watermark
 ASKEW = 4
 FORCE_BOLD = 1 << 18  # ISO 32000-1, table 123
+
+
+GlyphNames = Mapping[str, Mapping[int, str]]  # font -> code -> name
 
 
 class Fragment(NamedTuple):
@@ -124,8 +127,11 @@ class _Style(NamedTuple):
     font: str
 
 
-def read_glyphs(page: pypdfium2.PdfPage) -> Glyphs:
-    """Return the fragments of one page, in the order in which the file draws them."""
+def read_glyphs(page: pypdfium2.PdfPage, *, names: Callable[[], GlyphNames] = dict) -> Glyphs:
+    """Return the fragments of one page, in the order in which the file draws them.
+
+    `names` is asked for the glyph names of the page's fonts, by font and code, where pdfium finds no meaning for codes.
+    """
     import pypdfium2.raw as raw
 
     frame = _frame(page)
@@ -139,9 +145,12 @@ def read_glyphs(page: pypdfium2.PdfPage) -> Glyphs:
         boxes = _boxes(handle, count)
         visible = (codes > 0x20) & (codes != 0xA0) & ~((codes >= 0x7F) & (codes < 0xA0)) & (codes != 0x3000)
         visible &= ~((codes >= 0x2000) & (codes <= 0x200F))
+        visible |= _is_control(codes)
         objects = _page_objects(page)
         styles, style_of = _styles(handle, boxes, visible, _hidden_objects(raw, objects))
         visible &= style_of >= 0
+        codes = _resolved(codes, visible, style_of, styles, names)
+        visible &= codes > 0x20
     finally:
         textpage.close()
     glyphs = _glyphs(codes, boxes, visible, styles, style_of, frame)
@@ -187,8 +196,9 @@ def _codes(raw: Any, handle: int, count: int) -> npt.NDArray[np.uint32]:
     codes = np.fromiter(map(get_unicode, repeat(handle), range(count)), np.uint32, count)
     is_hyphen = _call("FPDFText_IsHyphen", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
     for index in np.flatnonzero(codes == LINE_END_HYPHENS[0]):
-        # Code 2 is also what a broken font map gives for any glyph.
-        codes[index] = ord("-") if is_hyphen(handle, int(index)) == 1 else 0xFFFD
+        # Code 2 is also what a font without a Unicode map gives for its second glyph.
+        if is_hyphen(handle, int(index)) == 1:
+            codes[index] = ord("-")
     codes[codes > 0x10FFFF] = 0xFFFD
     return _with_pairs_joined(codes)
 
@@ -274,6 +284,11 @@ def _font(pointer: int, fonts: dict[int, tuple[str, bool]]) -> tuple[str, bool]:
     return fonts[font]
 
 
+def plain_font_name(name: str) -> str:
+    """Return a font's base name without its subset tag."""
+    return re.sub(r"^/?(?:[A-Z]{6}\+)?", "", name)
+
+
 def _font_name(font: int) -> tuple[str, bool]:
     """Return the base name of a font without its subset tag, and whether it is bold."""
     if not font:
@@ -281,7 +296,7 @@ def _font_name(font: int) -> tuple[str, bool]:
     get_name = _call("FPDFFont_GetBaseFontName", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     buffer = ctypes.create_string_buffer(128)
     get_name(font, ctypes.addressof(buffer), 128)
-    name = re.sub(r"^[A-Z]{6}\+", "", buffer.value.decode("utf-8", "replace"))
+    name = plain_font_name(buffer.value.decode("utf-8", "replace"))
     lowered = name.lower()
     bold = any(mark in lowered for mark in ("bold", "black", "heavy", "-bd", "medi", "cmbx", ".b", "demi"))
     # The weight is guessed from the stems and calls regular fonts bold; the flag is what the file says.
@@ -384,7 +399,7 @@ def _glyphs(
     """Cut the visible characters into fragments, in the frame in which most of them run rightwards."""
     index = np.flatnonzero(visible)
     if not len(index):
-        return Glyphs((), frame, unreadable=int(((codes < 0x20) & ~np.isin(codes, (0, 9, 10, 13))).sum()))
+        return Glyphs((), frame)
     quarters = np.array([style.quarter for style in styles], np.int32)[style_of[index]]
     main = int(np.bincount(quarters, minlength=ASKEW)[:ASKEW].argmax())
     upright = index[quarters == main]
@@ -393,11 +408,10 @@ def _glyphs(
     # top to bottom become lines when the page lies on its left side.
     turn = (3 if vertical else -main) - frame.rotation
     frame = Frame(frame.left, frame.bottom, frame.right, frame.top, frame.rotation, turn % 4)
-    controls = int(((codes < 0x20) & ~np.isin(codes, (0, 9, 10, 13))).sum())
-    unreadable = int(_is_unreadable(codes[index]).sum()) + controls
+    unreadable = int(_is_unreadable(codes[index]).sum())
     fragments = _fragments(codes, boxes, upright, styles, style_of, frame, vertical=vertical)
     turned = _fragments(codes, boxes, index[quarters != main], styles, style_of, frame, turned=True)
-    return Glyphs(fragments, frame, vertical, len(index) + controls, unreadable, turned)
+    return Glyphs(fragments, frame, vertical, len(index), unreadable, turned)
 
 
 def _is_unreadable(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
@@ -473,9 +487,9 @@ def _fragments(
     spaces = np.concatenate(([True], spaced))[firsts].tolist()
     lows = np.minimum.reduceat(placed[:, :2], firsts, axis=0).tolist()
     highs = np.maximum.reduceat(placed[:, 2:], firsts, axis=0).tolist()
-    text = _decoded(codes[index], style, styles)
+    text = codes[index].astype("<u4").tobytes().decode("utf-32-le", "replace")
     return tuple(
-        Fragment(shown, low[0], low[1], high[0], high[1], base, size_, *_face(styles[number]), space)
+        Fragment(text[first:last], low[0], low[1], high[0], high[1], base, size_, *_face(styles[number]), space)
         for first, last, low, high, base, size_, number, space in zip(
             firsts.tolist(),
             lasts.tolist(),
@@ -487,21 +501,35 @@ def _fragments(
             spaces,
             strict=True,
         )
-        if (shown := text[first:last].replace(NOTHING, ""))
     )
 
 
-def _decoded(codes: npt.NDArray[np.uint32], style: npt.NDArray[np.int32], styles: list[_Style]) -> str:
-    """Return the characters, with those of fonts that have an encoding of their own replaced by what they mean."""
-    odd = _is_private(codes)
+def _resolved(
+    codes: npt.NDArray[np.uint32],
+    visible: npt.NDArray[np.bool_],
+    style_of: npt.NDArray[np.int32],
+    styles: list[_Style],
+    names: Callable[[], GlyphNames],
+) -> npt.NDArray[np.uint32]:
+    """Return the codes with those of fonts that have an encoding of their own replaced by what they mean."""
+    odd = _is_private(codes) | _is_control(codes)
     for number, found in enumerate(styles):
         if found.font.startswith(PI_FONT):
-            odd |= style == number
-    if odd.any():
-        codes = codes.copy()
-        for at in np.flatnonzero(odd).tolist():
-            codes[at] = ord(meaning(chr(codes[at]), styles[style[at]].font))
-    return codes.astype("<u4").tobytes().decode("utf-32-le", "replace")
+            odd |= style_of == number
+    odd &= visible
+    if not odd.any():
+        return codes
+    codes = codes.copy()
+    known = names() if _is_control(codes[odd]).any() else {}
+    for at in np.flatnonzero(odd).tolist():
+        font, code = styles[style_of[at]].font, int(codes[at])
+        sign = named(known.get(font, {}).get(code, ""), font) if code < 0x20 else meaning(chr(code), font)
+        codes[at] = ord(sign or "\ufffd")
+    return codes
+
+
+def _is_control(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    return np.asarray((codes > 0) & (codes < 0x20) & ~np.isin(codes, (9, 10, 13)))
 
 
 def _is_private(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:

@@ -173,7 +173,7 @@ def _changes_face(last: Line, line: Line) -> bool:
 
 
 def _is_head_line(line: Line, neighbour: Line, right: float) -> bool:
-    """Whether a line reads like a section title: a usual name, a number and another font, or 2.1 before a short line."""
+    """Whether a line reads like a section title: a usual name, a number and another font, or 2.1 and a short line."""
     text = line.text
     if len(text) > MAX_HEAD_LINE:
         return False

@@ -9,9 +9,10 @@ import io
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from ingest.errors import ReadError
 from ingest.readers import ocr
 from ingest.readers.furniture import furniture, without_line_numbers
-from ingest.readers.glyphs import Fragment, Frame, Glyphs, read_glyphs
+from ingest.readers.glyphs import Fragment, Frame, GlyphNames, Glyphs, plain_font_name, read_glyphs
 from ingest.readers.layout import Line, find_gutter, find_lines, reading_order
 from ingest.readers.paragraphs import Draft, paragraphs, rejoin, without_ticks
 from ingest.readers.prose import Text, append_lines, vocabulary, words_of
@@ -81,8 +82,9 @@ def read_pdf(path: Path, *, options: ReadOptions) -> Document:
                     cause="too_large",
                     hint="Raise max_pages in the table [reading] of the settings file",
                 )
-            about = _about(data, options.password)
-            raws = [_raw_page(pdf, number, options) for number in range(count)]
+            reader = _reader(data, options.password)
+            about = _about(reader)
+            raws = [_raw_page(pdf, number, options, partial(_glyph_names, reader, number)) for number in range(count)]
         finally:
             pdf.close()
     _refuse_without_text(raws, path, options)
@@ -215,12 +217,20 @@ def _quiet() -> Iterator[None]:
 # ---- what the file says about itself
 
 
-def _about(data: bytes, password: str | None) -> _About:
-    """Return metadata and outline titles; empty where pypdf cannot read them, which costs no text."""
+def _reader(data: bytes, password: str | None) -> pypdf.PdfReader | None:
     import pypdf
 
     try:
-        reader = pypdf.PdfReader(io.BytesIO(data), password=password)
+        return pypdf.PdfReader(io.BytesIO(data), password=password)
+    except _pypdf_failures():
+        return None
+
+
+def _about(reader: pypdf.PdfReader | None) -> _About:
+    """Return metadata and outline titles; empty where pypdf cannot read them, which costs no text."""
+    if reader is None:
+        return _About()
+    try:
         metadata = _metadata(reader)
     except _pypdf_failures():
         return _About()
@@ -228,6 +238,35 @@ def _about(data: bytes, password: str | None) -> _About:
         return _About(metadata, tuple(_outline_titles(reader.outline)))
     except _pypdf_failures():
         return _About(metadata)
+
+
+def _glyph_names(reader: pypdf.PdfReader | None, number: int) -> dict[str, dict[int, str]]:
+    """Return the glyph names that the /Differences of a page's fonts give, by font and code; {} where pypdf fails."""
+    if reader is None:
+        return {}
+    try:
+        resources: Any = reader.pages[number]["/Resources"]
+        fonts = resources["/Font"]
+        return {
+            plain_font_name(str(font["/BaseFont"])): _differences(font["/Encoding"]["/Differences"])
+            for font in fonts.values()
+            if "/Differences" in font.get("/Encoding", {})
+        }
+    except _pypdf_failures():
+        return {}
+
+
+def _differences(entries: Iterable[Any]) -> dict[int, str]:
+    """Read a /Differences array: a code, then the names from there on (ISO 32000-1, table 114)."""
+    names: dict[int, str] = {}
+    code = 0
+    for entry in entries:
+        if isinstance(entry, str):
+            names[code] = entry
+            code += 1
+        else:
+            code = int(entry)
+    return names
 
 
 def _outline_titles(outline: Iterable[Any]) -> Iterator[str]:
@@ -280,7 +319,7 @@ def _said(value: object) -> str:
 # ---- pages
 
 
-def _raw_page(pdf: pypdfium2.PdfDocument, number: int, options: ReadOptions) -> _Raw:
+def _raw_page(pdf: pypdfium2.PdfDocument, number: int, options: ReadOptions, names: Callable[[], GlyphNames]) -> _Raw:
     import pypdfium2
 
     try:
@@ -288,7 +327,7 @@ def _raw_page(pdf: pypdfium2.PdfDocument, number: int, options: ReadOptions) -> 
     except pypdfium2.PdfiumError:
         return _Raw(Glyphs((), Frame(0.0, 0.0, 0.0, 0.0, 0)), lacks="damaged")
     try:
-        glyphs = read_glyphs(page)
+        glyphs = read_glyphs(page, names=names)
         lacks = _lacks_text(page, glyphs)
         if options.ocr == "always" or (lacks and options.ocr == "auto"):
             recognised = _recognised(page, options)

@@ -38,8 +38,8 @@ _ENDS_IN_WORD = re.compile(r"(?:[a-z\u00df-\u00f6\u00f8-\u00ff]{3,}|[\]\u201d\u2
 _LIGATURES = {0xE103: "fi", 0xE104: "fl", 0xE09D: "ft"} | dict(
     enumerate(("ff", "fi", "fl", "ffi", "ffl", "st", "st"), start=0xFB00)
 )
-# TeX draws an accent, then the letter beneath it: acute, grave, diaeresis, circumflex, tilde, ring, macron, caron, breve,
-# double acute, dot.
+# TeX draws an accent, then the letter beneath it: acute, grave, diaeresis, circumflex, tilde, ring, macron, caron,
+# breve, double acute, dot.
 _ACCENTS = dict(
     zip(
         "\u00b4`\u00a8\u02c6\u02dc\u02da\u00af\u02c7\u02d8\u02dd\u02d9",

@@ -6,6 +6,8 @@ U+F8E5 to U+F8FE for pieces of large brackets; and the pages of publishers that 
 
 from __future__ import annotations
 
+import re
+
 PI_FONT = "AdvP4C4E"
 PI_SIGNS = {"¼": "=", "þ": "+", "ð": "(", "Þ": ")"}
 
@@ -29,6 +31,26 @@ SYMBOLS: dict[int, str] = {
     **{code: _BRACKETS.get(code, NOTHING) for code in range(0xF8E5, 0xF8FF)},
     **_ADVANCED,
 }
+
+# TeX's symbol font in the order of its codes (The TeXbook, appendix F): publishers' fonts name glyphs "C0", "C14", …
+_TEX_SYMBOLS = "−·×∗÷⋄±∓⊕⊖⊗⊘⊙○°•≍≡⊆⊇≤≥≼≽∼≈⊂⊃≪≫≺≻←→↑↓↔"
+_PLACE_NAME = re.compile(r"^/C(\d{1,3})$")
+
+
+def named(glyph: str, font: str) -> str:
+    """Return what a glyph name of a font's /Differences means; "" where it says nothing.
+
+    "/C14" is the place in TeX's symbol font where the font is one of signs, else the place in Latin-1.
+    """
+    from fontTools import agl  # type: ignore[import-untyped]
+
+    place = _PLACE_NAME.match(glyph)
+    if not place:
+        return str(agl.toUnicode(glyph.removeprefix("/")))[:1]
+    code = int(place[1])
+    if font.startswith(PI_FONT):
+        return _TEX_SYMBOLS[code] if code < len(_TEX_SYMBOLS) else ""
+    return chr(code) if 0xA0 < code < 0x100 else ""
 
 
 def meaning(character: str, font: str) -> str:

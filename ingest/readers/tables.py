@@ -279,7 +279,7 @@ def _is_cell_row(row: Sequence[Line]) -> bool:
 
 
 def _has_labels(rows: Sequence[Sequence[Line]]) -> bool:
-    """Whether rows without a caption are a table: not the parts of formulas, the ticks of a plot, or a numbered list."""
+    """Whether rows without a caption are a table, not parts of formulas, ticks of a plot or a numbered list."""
     cells = [line for row in rows for line in row]
     tiny = sum(line.characters <= 3 and not line.text[:1].isdigit() for line in cells)
     first = [row[0] for row in rows] + list(rows[0])
