@@ -46,7 +46,8 @@ def occurs(quantity: Quantity, text: str) -> bool:
     found = [other for other in _quantities(text) if other.values & quantity.values]
     if not quantity.unit:
         return bool(found) or _as_word(quantity, text)
-    if any(other.unit == quantity.unit for other in found):
+    # Some PDFs lose the exponents: "mA h g 1".
+    if any(other.unit in (quantity.unit, _bases(quantity.unit)) for other in found if other.unit):
         return True
     return any(not other.unit for other in found) and quantity.unit in _units_named(text)
 
@@ -107,6 +108,10 @@ def _product(mantissa: Decimal, match: re.Match[str]) -> set[Decimal]:
 def _scaled(mantissa: Decimal, exponent: str) -> Decimal:
     power = int(exponent.replace(" ", ""))
     return mantissa.scaleb(power) if abs(power) <= MAX_EXPONENT else mantissa
+
+
+def _bases(unit: str) -> str:
+    return re.sub(r"-?\d", "", unit)
 
 
 def _as_word(quantity: Quantity, text: str) -> bool:
@@ -217,6 +222,9 @@ def _parts() -> dict[str, tuple[str, ...]]:
 _PARTS = _parts()
 _SYMBOL = "|".join(re.escape(symbol) for symbol in sorted(_symbols(), key=len, reverse=True))
 _EXPONENT = r"(?:\s?\^?\{?(?P<power>-\s?\d|(?<!\s)\d)\}?(?!\d))?"
-_AFTER = r"(?![A-Za-zα-ωΑ-Ω])"
+_RUN_ON = r"(?=(?:k?g|K|s|h|[cm]?m|mol)\s?\^?\{?-\s?\d)"  # "mAhg-1" lacks its space
+_AFTER = rf"(?:(?![A-Za-zα-ωΑ-Ω])|{_RUN_ON})"
 _FIRST = re.compile(rf"(?P<joint>)[ -]?(?P<unit>{_SYMBOL}){_AFTER}{_EXPONENT}")
-_NEXT = re.compile(rf"(?P<joint>\s?[/·*]\s?|\s+per\s+| )(?P<unit>{_SYMBOL}){_AFTER}{_EXPONENT}")
+_NEXT = re.compile(
+    rf"(?P<joint>\s?[/·*]\s?|\s+per\s+| |(?<=[A-Za-zμΩ]){_RUN_ON})(?P<unit>{_SYMBOL}){_AFTER}{_EXPONENT}"
+)

@@ -171,7 +171,17 @@ def test_looking_on_a_page_read_before_takes_less_than_a_millisecond() -> None:
 
 @pytest.mark.parametrize(
     "spelling",
-    ["170 mAh/g", "170 mAh g−1", "170 mA h g-1", "170 mAh·g^-1", "170 mAh g⁻¹", "170mAh g–1", "170 mAh per g"],
+    [
+        "170 mAh/g",
+        "170 mAh g−1",
+        "170 mA h g-1",
+        "170 mAh·g^-1",
+        "170 mAh g⁻¹",
+        "170mAh g–1",
+        "170 mAh per g",
+        "170 mAhg−1",
+        "170 mA h g 1",
+    ],
 )
 def test_a_quantity_is_the_same_in_every_spelling(spelling: str) -> None:
     (quantity,) = quantities("a capacity of 170 mAh/g")
