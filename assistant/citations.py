@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, Literal
 
 from assistant.quantities import Quantity, occurs, quantities
@@ -160,22 +159,23 @@ def quotations(sentence: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A rewritten text and its runs: where each begins in it, and the span of the original it stands for.
+    """A rewritten text and its runs: run i begins at `starts[i]` of it and stands for `spans[i]` of the original.
 
     A run as long as its span was copied, any other was replaced as a whole.
     """
 
     text: str
-    runs: tuple[tuple[int, int, int], ...]  # (start here, start in the original, end in the original)
+    starts: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """Return the span of the original behind `[start, end)` of `text`."""
         return self._at(start, last=False), self._at(end - 1, last=True)
 
     def _at(self, index: int, *, last: bool) -> int:
-        number = bisect_right(self.runs, index, key=lambda run: run[0]) - 1
-        here, start, end = self.runs[number]
-        following = self.runs[number + 1][0] if number + 1 < len(self.runs) else len(self.text)
+        number = bisect_right(self.starts, index) - 1
+        here, (start, end) = self.starts[number], self.spans[number]
+        following = self.starts[number + 1] if number + 1 < len(self.starts) else len(self.text)
         if following - here == end - start:
             return start + index - here + last
         return end if last else start
@@ -192,43 +192,45 @@ def fold(text: str) -> Rewritten:
 def squeeze(text: str) -> Rewritten:
     """Return `fold(text)` without spaces (but between digits), hyphens between letters, and marks such as ^ and _."""
     folded = fold(text)
-    squeezed = _rewrite(folded.text, _SQUEEZE, lambda match: "")
-    runs = [(here, *folded.original(start, end)) for here, start, end in _split_runs(squeezed, folded)]
-    return Rewritten(squeezed.text, tuple(runs))
+    return _composed(_rewrite(folded.text, _SQUEEZE, lambda match: ""), folded)
 
 
 def _as_is(text: str) -> Rewritten:
-    return Rewritten(text, ((0, 0, len(text)),))
+    return Rewritten(text, (0,), ((0, len(text)),))
 
 
 def _rewrite(text: str, changes: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> Rewritten:
     parts: list[str] = []
-    runs: list[tuple[int, int, int]] = []
+    starts: list[int] = []
+    spans: list[tuple[int, int]] = []
     length = done = 0
-    for match in changes.finditer(text):
-        start, end = match.span()
-        if start > done:
-            parts.append(text[done:start])
-            runs.append((length, done, start))
-            length += start - done
-        if new := replace(match):
-            parts.append(new)
-            runs.append((length, start, end))
-            length += len(new)
+    for match in (*changes.finditer(text), None):
+        start, end = match.span() if match else (len(text), len(text))
+        for piece, span in ((text[done:start], (done, start)), (replace(match) if match else "", (start, end))):
+            if piece:
+                parts.append(piece)
+                starts.append(length)
+                spans.append(span)
+                length += len(piece)
         done = end
-    if done < len(text):
-        parts.append(text[done:])
-        runs.append((length, done, len(text)))
-    return Rewritten("".join(parts), tuple(runs))
+    return Rewritten("".join(parts), tuple(starts), tuple(spans))
 
 
-def _split_runs(outer: Rewritten, inner: Rewritten) -> Iterable[tuple[int, int, int]]:
-    # A run copied from the folded text may cover several runs of the folding; cut it where those begin.
-    borders = [run[0] for run in inner.runs]
-    for here, start, end in outer.runs:
-        cuts = [start, *borders[bisect_right(borders, start) : bisect_right(borders, end - 1)], end]
-        for left, right in pairwise(cuts):
-            yield here + left - start, left, right
+def _composed(outer: Rewritten, inner: Rewritten) -> Rewritten:
+    """Return `outer`, a rewriting of the text of `inner` by leaving out, as a rewriting of the original of `inner`."""
+    starts: list[int] = []
+    spans: list[tuple[int, int]] = []
+    number = 0
+    borders = (*inner.starts[1:], len(inner.text))
+    for here, (start, end) in zip(outer.starts, outer.spans, strict=True):
+        while start < end:
+            while borders[number] <= start:
+                number += 1
+            cut = min(end, borders[number])
+            starts.append(here)
+            spans.append(inner.original(start, cut))
+            here, start = here + cut - start, cut
+    return Rewritten(outer.text, tuple(starts), tuple(spans))
 
 
 def _fold_piece(piece: str) -> str:
