@@ -201,6 +201,51 @@ def evaluate(
     )
 
 
+def evaluate_file(
+    data: Path,
+    *,
+    model: str | Path = "shipped",
+    predictions: Path | None = None,
+    training: Path | None = None,
+    target: str = "band_gap",
+    baselines: bool = True,
+    limit: int = 0,
+    workers: int = 0,
+) -> Report:
+    """Score a model, or another program's `predictions` (CSV `id,prediction`), on the records of a JSONL[.gz] file.
+
+    Records that the CSV does not answer count as invalid. The baselines learn from the records of `training`, or
+    without it from the other rows of `data`, in folds that never share a formula.
+
+    Raises:
+        BadInput: a file cannot be used, or no prediction is a number.
+        ModelError: there is no such model.
+    """
+    rows, skipped = read_rows(data, target=target, limit=limit)
+    known = read_rows(training, target=target)[0] if training else []
+    if predictions is not None:
+        answers = read_predictions(predictions)
+        guess = [answers.get(row.id, math.nan) for row in rows]
+        name = predictions.name
+        return evaluate(rows, guess, model=name, training=known, baselines=baselines, skipped=skipped)
+    from finetune.predict import load
+
+    regressor = load(model)
+    if regressor.target != target:
+        raise BadInput(f"the model {regressor.name!r} predicts {regressor.target}, not {target}")
+    found = regressor.predict([row.crystal for row in rows], workers=workers)
+    return evaluate(
+        rows,
+        [answer.value for answer in found],
+        model=regressor.name,
+        low=[answer.low for answer in found],
+        high=[answer.high for answer in found],
+        training=known,
+        baselines=baselines,
+        skipped=skipped,
+    )
+
+
 def score(truth: Floats, guess: Floats, draws: Sequence[npt.NDArray[np.int64]]) -> dict[str, Score]:
     """Return MAE, RMSE and R² with bootstrap intervals over the draws."""
     error = guess - truth
@@ -321,7 +366,7 @@ def predict_boosted(train: Sequence[Row], test: Sequence[Row]) -> Floats:
         MissingExtra: scikit-learn is not installed.
     """
     try:
-        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.ensemble import HistGradientBoostingRegressor  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra("The gradient boosting baseline", extra="finetune") from error
     from finetune.features import global_features

@@ -60,7 +60,7 @@ class Prediction:
 
     def __str__(self) -> str:
         if self.error:
-            return f"{self.name}: {self.error}"
+            return self.error if not self.name or self.name in self.error else f"{self.name}: {self.error}"
         return f"{self.formula}: {self.value:.2f} {self.unit} (90 % interval {self.low:.2f} to {self.high:.2f})"
 
 

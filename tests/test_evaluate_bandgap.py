@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.evaluate import evaluate, make_row, read_predictions, read_rows, to_markdown, write_report
+from finetune.evaluate import evaluate, evaluate_file, make_row, read_predictions, read_rows, to_markdown, write_report
 from ingest.errors import BadInput
 
 SALT = {
@@ -160,3 +160,13 @@ def test_a_file_without_usable_records_is_refused(tmp_path: Path) -> None:
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(BadInput, match="empty"):
         evaluate([], [], model="m")
+
+
+def test_records_that_another_program_does_not_answer_count_as_invalid(tmp_path: Path) -> None:
+    data, answers = tmp_path / "r.jsonl", tmp_path / "p.csv"
+    records = [{**SALT, "material_id": f"m{index}", "band_gap": float(index)} for index in range(4)]
+    data.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    answers.write_text("id,prediction\nm0,0\nm1,1.5\nm2,none\nelsewhere,3\n", encoding="utf-8")
+    report = evaluate_file(data, predictions=answers, baselines=False)
+    assert (report.n, report.invalid, report.model) == (2, 2, "p.csv")
+    assert report.metrics["mae"].value == pytest.approx(0.25)
