@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -242,11 +243,13 @@ class Assistant:
 
     def _text(self, question: Question, citations: Sequence[Citation]) -> str:
         language = question.language
-        lines = [prompts.QUOTES[language], ""]
-        for citation in citations:
-            lines += [f"[{citation.n}] “{_shown(citation.quote)}”", f"    {_place(citation, language)}"]
-            if citation.context:
-                lines.append("    " + prompts.BEFORE[language].format(context=f"“{_shown(citation.context)}”"))
+        lines = [prompts.QUOTES[language]]
+        for title, quoted in groupby(citations, key=lambda citation: citation.title):
+            lines += ["", title]
+            for citation in quoted:
+                lines.append(f"[{citation.n}] “{_shown(citation.quote)}” ({_place(citation, language)})")
+                if citation.context:
+                    lines.append("    " + prompts.BEFORE[language].format(context=f"“{_shown(citation.context)}”"))
         return "\n".join([*lines, "", *self._notes(question), prompts.CONNECT_MODEL[language]])
 
     def _notes(self, question: Question) -> list[str]:
@@ -274,7 +277,7 @@ class Assistant:
 def _token_counts(library: Library, tokens: Sequence[str]) -> tuple[dict[str, int], int]:
     """Return how many passages have each token of the full-text index, and how many passages there are."""
     sql = "SELECT chunks FROM terms WHERE term = ? AND chunks > 0"  # the empty term stands for every passage
-    with library._reading() as connection:
+    with library.reading() as connection:
         rows = {token: connection.execute(sql, (token,)).fetchone() for token in ("", *tokens)}
     counts = {token: int(row[0]) for token, row in rows.items() if row}
     return counts, counts.pop("", 1)
@@ -326,13 +329,9 @@ def _cite(n: int, candidate: extractive.Candidate, papers: Mapping[str, Paper]) 
 
 
 def _place(citation: Citation, language: prompts.Language) -> str:
-    parts = [
-        citation.title,
-        prompts.PAGE[language].format(page=citation.page) if citation.page else "",
-        citation.section,
-    ]
-    mark = "" if citation.status == "verified" else f" ({citation.status})"
-    return ", ".join(filter(None, parts)) + mark
+    page = prompts.PAGE[language].format(page=citation.page) if citation.page else ""
+    status = "" if citation.status == "verified" else citation.status
+    return ", ".join(filter(None, (page, citation.section, status))) or citation.paper
 
 
 def _shown(text: str) -> str:

@@ -158,7 +158,7 @@ def _sentences(hit: Hit, page: Page) -> list[Candidate]:
 
 def _mark_length(text: str) -> int:
     # Citation marks of the sentence before: "[5c,7] The air cathode …".
-    mark = re.match(r"(?:\[\d[\d,;a-z\s–-]*\]\s*)+(?=[A-Z])", text)
+    mark = re.match(r"(?:\[\d[\d,;a-z\s–-]*\]\s*)+(?=\S)", text)
     return mark.end() if mark else 0
 
 

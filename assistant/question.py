@@ -193,8 +193,14 @@ def _words(text: str) -> list[Term]:
     return [
         Term(word, _alternatives(tokens), name=_is_name(word, text), everyday=set(tokens) <= _EVERYDAY)
         for word, tokens in words
-        if tokens and not set(tokens) <= _ASKING and not (len(tokens) == 1 and len(word) == 1 and word.islower())
+        if tokens and not set(tokens) <= _ASKING and not _is_unit(word) and not (len(word) == 1 and word.islower())
     ]
+
+
+def _is_unit(word: str) -> bool:
+    # The index joins a unit to its number, so that it is no token of its own; "sun" and "bar" may be meant as words.
+    short = len(word) <= 3 or "/" in word
+    return short and word not in ("sun", "bar", "day", "min") and read_unit(word)[1] == len(word)
 
 
 def _bare(word: str) -> str:
