@@ -158,7 +158,7 @@ def _title_score(draft: Draft, body: float, height: float) -> float:
     ):
         return 0.0
     letters = sum(character.isalpha() for character in draft.text)
-    if letters < 0.6 * draft.characters:
+    if letters < 0.6 * draft.characters or draft.text.endswith((".", ",", ";")):
         return 0.0
     size = draft.size / max(body, 1.0)
     if size < 1.08 and not draft.bold:
