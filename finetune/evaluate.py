@@ -12,7 +12,9 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ SAMPLES = 1000  # bootstrap draws
 LEVEL = 0.95
 FOLDS = 5
 NEIGHBOURS = 5  # of the composition baseline
+CHUNK = 128  # structures that one process describes at a time
+LARGE = 20_000  # rows from which the boosted baseline gets more and larger trees
 FEW = 50  # rows under which a boosted baseline says nothing
 GAP_EDGES_EV = (0.0, 1.0, 2.0, 4.0)
 SITE_EDGES = (10, 30, 80)
@@ -160,6 +164,7 @@ def evaluate(
     baselines: bool = True,
     skipped: Sequence[str] = (),
     seed: int = 0,
+    workers: int = 0,
 ) -> Report:
     """Score predictions (NaN: invalid) against the rows' targets.
 
@@ -182,7 +187,9 @@ def evaluate(
     if low is not None and high is not None:
         inside = (np.asarray(low)[valid] <= truth[valid]) & (truth[valid] <= np.asarray(high)[valid])
         metrics["coverage90"] = _bootstrap(draws, lambda pick: float(inside[pick].mean()))
-    others = _baselines(kept, training, draws, seed) if baselines else {}
+    invalid = float((~valid).sum())
+    metrics["invalid"] = Score(invalid, invalid, invalid)  # a count, without an interval
+    others = _baselines(kept, training, draws, seed, workers) if baselines else {}
     sites = np.array([len(row.crystal.numbers) for row in kept])
     errors = np.abs(truth[valid] - guess[valid])
     return Report(
@@ -227,7 +234,7 @@ def evaluate_file(
         answers = read_predictions(predictions)
         guess = [answers.get(row.id, math.nan) for row in rows]
         name = predictions.name
-        return evaluate(rows, guess, model=name, training=known, baselines=baselines, skipped=skipped)
+        return evaluate(rows, guess, model=name, training=known, baselines=baselines, skipped=skipped, workers=workers)
     from finetune.predict import load
 
     regressor = load(model)
@@ -243,6 +250,7 @@ def evaluate_file(
         training=known,
         baselines=baselines,
         skipped=skipped,
+        workers=workers,
     )
 
 
@@ -337,29 +345,40 @@ def parity_plot(report: Report, paths: Iterable[Path]) -> None:
 
 # --- baselines --------------------------------------------------------------------------------------------------------
 
-Learner = Callable[[Sequence[Row], Sequence[Row]], Floats]
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What the baselines see of some rows: targets, element fractions, and element statistics with group and cell."""
+
+    targets: Floats
+    fractions: Floats
+    features: Floats
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> Table:
+        """Return the rows at `chosen`."""
+        return Table(self.targets[chosen], self.fractions[chosen], self.features[chosen])
 
 
-def predict_mean(train: Sequence[Row], test: Sequence[Row]) -> Floats:
+Learner = Callable[[Table, Table], Floats]
+
+
+def predict_mean(train: Table, test: Table) -> Floats:
     """Return the mean target of the training rows for every test row."""
-    return np.full(len(test), float(np.mean([row.target for row in train])))
+    return np.full(len(test.targets), float(train.targets.mean()))
 
 
-def predict_neighbours(train: Sequence[Row], test: Sequence[Row]) -> Floats:
+def predict_neighbours(train: Table, test: Table) -> Floats:
     """Return the mean target of the five training rows with the nearest composition (city-block distance)."""
-    known, asked = (np.array([_fractions(row.crystal) for row in rows], dtype=np.float32) for rows in (train, test))
-    targets = np.array([row.target for row in train])
-    count = min(NEIGHBOURS, len(train))
-    # |a - b| = a + b - 2 min(a, b), and fractions sum to 1; blocks keep the memory flat
+    count = min(NEIGHBOURS, len(train.targets))
+    known = train.fractions.astype(np.float32)
     answers = []
-    for begin in range(0, len(asked), 64):
-        distance = np.abs(asked[begin : begin + 64, None, :] - known[None]).sum(-1)
-        nearest = np.argpartition(distance, count - 1, axis=1)[:, :count]
-        answers.append(targets[nearest].mean(1))
-    return np.concatenate(answers)
+    for asked in test.fractions.astype(np.float32):  # one at a time keeps the memory flat
+        distance = np.abs(known - asked).sum(1)
+        answers.append(float(train.targets[np.argpartition(distance, count - 1)[:count]].mean()))
+    return np.array(answers)
 
 
-def predict_boosted(train: Sequence[Row], test: Sequence[Row]) -> Floats:
+def predict_boosted(train: Table, test: Table) -> Floats:
     """Return what histogram gradient boosting makes of element statistics, space group and cell.
 
     Raises:
@@ -369,18 +388,16 @@ def predict_boosted(train: Sequence[Row], test: Sequence[Row]) -> Floats:
         from sklearn.ensemble import HistGradientBoostingRegressor  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra("The gradient boosting baseline", extra="finetune") from error
-    from finetune.features import global_features
-
+    large = len(train.targets) > LARGE
     model = HistGradientBoostingRegressor(
         loss="absolute_error",
-        max_iter=400 if len(train) > 2000 else 100,  # small sets gain nothing from more
+        max_iter=600 if large else 150,
         learning_rate=0.08,
-        max_leaf_nodes=63,
+        max_leaf_nodes=127 if large else 31,
         random_state=0,
     )
-    model.fit(global_features([row.crystal for row in train]), np.array([row.target for row in train]))
-    predicted: Floats = model.predict(global_features([row.crystal for row in test]))
-    return np.maximum(predicted, 0.0)
+    model.fit(train.features, train.targets)
+    return np.maximum(np.asarray(model.predict(test.features), dtype=np.float64), 0.0)
 
 
 BASELINES: dict[str, Learner] = {
@@ -390,27 +407,41 @@ BASELINES: dict[str, Learner] = {
 }
 
 
+def make_table(rows: Sequence[Row], *, workers: int = 0) -> Table:
+    """Return the rows as the baselines see them, computed in `workers` processes where there are many."""
+    from finetune.features import global_features
+
+    crystals = [row.crystal for row in rows]
+    chunks = [crystals[begin : begin + CHUNK] for begin in range(0, len(crystals), CHUNK)]
+    if len(chunks) > 2 and workers != 1:
+        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+            features = np.concatenate(list(pool.map(global_features, chunks)))
+    else:
+        features = np.concatenate([global_features(chunk) for chunk in chunks])
+    targets = np.array([row.target for row in rows])
+    return Table(targets, np.array([_fractions(crystal) for crystal in crystals]), features)
+
+
 def _baselines(
-    rows: Sequence[Row], training: Sequence[Row], draws: Sequence[npt.NDArray[np.int64]], seed: int
+    rows: Sequence[Row], training: Sequence[Row], draws: Sequence[npt.NDArray[np.int64]], seed: int, workers: int
 ) -> dict[str, dict[str, Score]]:
-    truth = np.array([row.target for row in rows])
+    test = make_table(rows, workers=workers)
+    train = make_table(training, workers=workers) if training else None
+    fold = np.array([_hash(f"{seed}|{_composition(row.crystal)}") % FOLDS for row in rows])
     found = {}
     for name, learner in BASELINES.items():
-        if not training and len(rows) < (FEW if learner is predict_boosted else FOLDS):
+        if train is None and (len(rows) < (FEW if learner is predict_boosted else FOLDS) or len(set(fold)) < 2):
             continue
-        guess = learner(training, rows) if training else _in_folds(learner, rows, seed)
-        found[name] = score(truth, guess, draws)
+        guess = _in_folds(learner, test, fold) if train is None else learner(train, test)
+        found[name] = score(test.targets, guess, draws)
     return found
 
 
-def _in_folds(learner: Learner, rows: Sequence[Row], seed: int) -> Floats:
-    fold = np.array([_hash(f"{seed}|{sorted(set(_composition(row.crystal)))}") % FOLDS for row in rows])
-    guess = np.full(len(rows), math.nan)
-    for held in range(FOLDS):
-        test = np.flatnonzero(fold == held).tolist()
-        train = [rows[index] for index in np.flatnonzero(fold != held).tolist()] or list(rows)
-        if test:
-            guess[test] = learner(train, [rows[index] for index in test])
+def _in_folds(learner: Learner, table: Table, fold: npt.NDArray[np.int64]) -> Floats:
+    guess = np.full(len(fold), math.nan)
+    for held in np.unique(fold):
+        test, train = np.flatnonzero(fold == held), np.flatnonzero(fold != held)
+        guess[test] = learner(table.take(train), table.take(test))
     return guess
 
 
