@@ -48,7 +48,18 @@ from ingest.vectors import VectorsBroken, VectorStore, borrow_store, check_url, 
 from ingest.verify import VerifyReport, verify
 from ingest.writer import Failure, Stamp, Writer, embedded
 
-__all__ = ["Failure", "Library", "LibraryInfo", "Stamp", "VerifyReport", "Writer", "embedded", "read_info"]
+__all__ = [
+    "INFO_FILE",
+    "Failure",
+    "Library",
+    "LibraryInfo",
+    "Stamp",
+    "VerifyReport",
+    "Writer",
+    "embedded",
+    "now",
+    "read_info",
+]
 
 MIN_PREFIX = 4  # hex digits of a paper id
 BATCH = 4096  # vectors compared at a time: 6 MB
