@@ -7,19 +7,25 @@ trained on: the printed form of a pymatgen structure without its first line and 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import reduce
+from itertools import islice
 from math import gcd
 
 import numpy as np
 
 from ingest.crystals import Crystal, Symmetry, symmetry
 from ingest.elements import SYMBOLS, column
+from ingest.errors import BadInput
 
 QUESTION = "Instruction: What is the bandgap value of following material?:\n"
 ANSWER = "\n\nOutput:\n"
 TUTORIAL_TOLERANCE_A = 0.01  # pymatgen's default in get_space_group_info, which the tutorial used
+
+CHUNK = 64  # crystals that one process renders at a time
 
 _NOT_REDUCED = {  # molecules and peroxides keep their real formula
     **{symbol: f"{symbol}2" for symbol in ("O", "N", "F", "Cl", "H")},
@@ -62,6 +68,43 @@ def compact_text(crystal: Crystal, *, found: Symmetry | None = None) -> str:
     atoms = " | ".join(_wyckoff(crystal, found))
     formula = reduced_formula(crystal.numbers.tolist())
     return f"{formula} | {found.symbol} {found.number} | {cell} | {len(crystal.numbers)} sites | {atoms}"
+
+
+STYLES = {"tutorial": tutorial_text, "compact": compact_text}
+
+
+def render(crystals: Iterable[Crystal], *, style: str = "tutorial", workers: int = 0) -> Iterator[str]:
+    """Yield the text of every crystal, in order, from `workers` processes (0: one per core); memory stays flat.
+
+    Raises:
+        BadInput: the style is not one of `STYLES`.
+    """
+    if style not in STYLES:
+        raise BadInput(f"there is no structure text {style!r}; known are {', '.join(STYLES)}")
+    count = workers or os.cpu_count() or 1
+    chunks = _chunks(crystals)
+    if count == 1:
+        for chunk in chunks:
+            yield from _render_chunk(chunk, style)
+        return
+    with ProcessPoolExecutor(count) as pool:
+        pending: deque[Future[list[str]]] = deque()
+        for chunk in chunks:
+            pending.append(pool.submit(_render_chunk, chunk, style))
+            if len(pending) > 2 * count:  # so that a slow reader of the texts holds back the work
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def _chunks(crystals: Iterable[Crystal]) -> Iterator[list[Crystal]]:
+    source = iter(crystals)
+    while chunk := list(islice(source, CHUNK)):
+        yield chunk
+
+
+def _render_chunk(crystals: list[Crystal], style: str) -> list[str]:
+    return [STYLES[style](crystal) for crystal in crystals]
 
 
 def _wyckoff(crystal: Crystal, found: Symmetry) -> list[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ingest.crystals import Crystal, from_record, make_crystal
-from ingest.structure_text import compact_text, reduced_formula, tutorial_prompt, tutorial_text
+from ingest.errors import BadInput
+from ingest.structure_text import compact_text, reduced_formula, render, tutorial_prompt, tutorial_text
 
 RUTILE = [[4.6, 0, 0], [0, 4.6, 0], [0, 0, 2.96]]
 RUTILE_SITES = [
@@ -92,3 +93,14 @@ def test_molecules_and_peroxides_are_not_reduced() -> None:
         "Li2O2",
         "Fe",
     ]
+
+
+def test_processes_render_the_same_texts_in_the_same_order() -> None:
+    doubled = make_crystal([[4.6, 0, 0], [0, 4.6, 0], [0, 0, 5.0]], ["Ti"], [[0, 0, 0]])
+    crystals = [rutile(), doubled] * 100
+    assert list(render(crystals, workers=2)) == [tutorial_text(rutile()), tutorial_text(doubled)] * 100
+
+
+def test_an_unknown_style_is_refused() -> None:
+    with pytest.raises(BadInput, match="'long'"):
+        next(render([], style="long"))
