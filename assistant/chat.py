@@ -82,9 +82,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TIMEOUT_S = 120.0
-SCHEMA_REQUEST = """Answer with one JSON object and nothing else: no words before or after it. It must fit this
-JSON Schema:
-{schema}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,10 +312,7 @@ class ChatModel:
         request = Request(
             tuple(messages), tuple(tools), schema, max_tokens, temperature, timeout_s=seconds, stop=tuple(stop)
         )
-        if schema is None or self.json_schema:
-            return request
-        words = SCHEMA_REQUEST.format(schema=json.dumps(schema, ensure_ascii=False))
-        return replace(request.with_more(words), schema=None)
+        return request if self.json_schema else request.schema_in_words()
 
     def _streamed(self, request: Request) -> Iterator[Delta | Reply]:
         ends = time.monotonic() + request.timeout_s

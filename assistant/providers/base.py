@@ -19,15 +19,26 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from assistant.offline import refused
 from ingest.errors import ModelError
 from ingest.settings import KEYS
 
 Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "tool_calls", "length", "declined"]
+
+SERVER_KEY = "MATLIT_SERVER_KEY"  # of a server that speaks OpenAI's protocol but is not OpenAI's
+
+CONNECT_TIMEOUT_S = 15.0  # a silent address is given up long before a slow answer
+CHECK_TIMEOUT_S = 15.0
+SCHEMA_REQUEST = """Answer with one JSON object and nothing else: no words before or after it. It must fit this
+JSON Schema:
+{schema}"""
 
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n(.*?)```", re.DOTALL)
 _KEY_LIKE = re.compile(r"\b(?:sk-[\w*-]{6,}|AIza[\w-]{10,}|hf_\w{8,})")
@@ -85,6 +96,10 @@ class Unavailable(ModelError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, **more: Any) -> None:
         super().__init__(message, **more)
         self.retry_after_s = retry_after_s
+
+
+class TemperatureRefused(ModelError):
+    """The model takes no temperature; its backend asks again without one, and remembers."""
 
 
 class BadReply(ModelError):
@@ -218,8 +233,14 @@ class Request:
         del data["timeout_s"]
         return data
 
-    def with_more(self, text: str) -> Request:
-        """Return the request with `text` added to its last user message, or as one where there is none."""
+    def schema_in_words(self) -> Request:
+        """Return the request with its schema asked for in the last user message, for models that know no other way."""
+        if self.schema is None:
+            return self
+        text = SCHEMA_REQUEST.format(schema=json.dumps(self.schema, ensure_ascii=False))
+        return replace(self._with_more(text), schema=None)
+
+    def _with_more(self, text: str) -> Request:
         messages = list(self.messages)
         for place in reversed(range(len(messages))):
             if messages[place].role == "user":
@@ -321,7 +342,7 @@ def read_key(*names: str, provider: str, example: str) -> str:
 
 def scrub(text: str) -> str:
     """Return `text` without anything that is, or looks like, a key."""
-    for name in KEYS:
+    for name in (*KEYS, SERVER_KEY):
         value = os.environ.get(name, "").strip()
         if len(value) >= 6 and name.endswith(("KEY", "TOKEN")):
             text = text.replace(value, f"[{name}]")
@@ -337,6 +358,8 @@ def error_of_status(
     """
     said = f"{who} answered {status}: {scrub(message)[:300]}"
     low = message.lower()
+    if status == 200:  # an error inside a stream that had begun well
+        return Unavailable(said)
     if status in (401, 403) or "api key not valid" in low:
         return KeyRefused(said, hint=f"Check the key in {key}" if key else "Check the key, or whether one is needed")
     if status == 404:
@@ -351,9 +374,63 @@ def error_of_status(
         return RateLimited(said, retry_after_s=retry_after_s)
     if status in (408, 409) or status >= 500:
         return Unavailable(said, retry_after_s=retry_after_s)
+    if status == 400 and "temperature" in low:
+        return TemperatureRefused(said)
     if "content_filter" in low or "content management policy" in low:
         return Declined(said)
     return ModelError(said, hint="The provider refuses this request: matlit doctor")
+
+
+@contextmanager
+def client_errors(client: Any, *, who: str, key: str = "", hint: str | None = None) -> Iterator[None]:
+    """Turn what a vendor's package raises into `ModelError`; errors of our own go through.
+
+    `client` is the package `openai` or `anthropic`, which name their errors alike; `key` is the variable the key is in.
+    """
+    try:
+        yield
+    except client.APIStatusError as error:
+        wait_s = retry_after(error.response.headers)
+        # Not chained: the client's error holds the request, and with it the key.
+        raise error_of_status(error.status_code, _said(error), who=who, key=key, retry_after_s=wait_s) from None
+    except (client.APITimeoutError, *_timeouts()) as error:
+        raise refused(error) or Unavailable(f"{who} did not answer in time") from error
+    except (client.APIConnectionError, *transport_errors()) as error:
+        raise refused(error) or unreachable(who, error, hint=hint) from error
+    except (client.APIResponseValidationError, json.JSONDecodeError) as error:
+        raise BadReply(f"{who} answered something that is no JSON: {error}") from error
+    except client.APIError as error:
+        raise Unavailable(f"{who} broke off: {scrub(str(error.message))[:300]}") from None
+
+
+def unreachable(who: str, error: BaseException, *, hint: str | None = None) -> Unavailable:
+    """Return the error for a connection that failed or was dropped."""
+    reason = error.__cause__ or error
+    return Unavailable(
+        f"{who}: the connection failed or was dropped ({type(reason).__name__}: {scrub(str(reason))})", hint=hint
+    )
+
+
+def _said(error: Any) -> str:
+    """Return the provider's message with its code, from the body where there is one."""
+    body = error.body if isinstance(error.body, dict) else {}
+    inner = body.get("error", body)
+    parts = [inner.get("message"), inner.get("code"), inner.get("type")] if isinstance(inner, dict) else [inner]
+    return " ".join(str(part) for part in parts if part) or str(error.message)
+
+
+def _timeouts() -> tuple[type[Exception], ...]:
+    return tuple(package.TimeoutException for package in _transports())
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """Return what the loaded HTTP packages raise when a connection fails or is dropped."""
+    return tuple(package.HTTPError for package in _transports())
+
+
+def _transports() -> list[Any]:
+    """Return the HTTP packages that are loaded: the vendors are moving from httpx to its successor."""
+    return [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
 
 
 def _says_too_long(message: str) -> bool:
