@@ -122,7 +122,7 @@ _FORMS = (
     (EXTRACTIVE, "quotes word for word, no language model", EXTRACTIVE),
     ("openai/MODEL", "OpenAI", "openai/gpt-4o-mini"),
     ("gemini/MODEL", "Google Gemini", "gemini/gemini-2.5-flash"),
-    ("anthropic/MODEL", "Anthropic Claude", "anthropic/claude-sonnet-4-5"),
+    ("anthropic/MODEL", "Anthropic Claude", "anthropic/claude-sonnet-5"),
     ("http://HOST:PORT/v1#MODEL", "a server: vLLM, Ollama, llama.cpp, LM Studio", "http://localhost:11434/v1#qwen3:4b"),
     ("local/MODEL[+ADAPTER]", "transformers, a hub id or folder; ?bits=4 or 8", "local/Qwen/Qwen3-4B"),
     ("gguf/FILE", "llama.cpp in this process, a file, a folder or a hub id", "gguf/models/qwen.gguf"),

@@ -34,25 +34,22 @@ VARIABLES = {
 _INSIDE = {getattr(socket, name) for name in ("AF_UNIX", "AF_NETLINK", "AF_ALG") if hasattr(socket, name)}
 _METHODS = ("connect", "connect_ex", "sendto", "sendmsg")
 _CONNECTS = {"socket.connect", "socket.sendto", "socket.sendmsg"}
-_LOOKS_UP = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
+_LOOKS_UP = {"socket.getaddrinfo", "socket.gethostbyname"}
+_LOOKS_BACK = {"socket.gethostbyaddr", "socket.getnameinfo"}  # these ask a server even about an address
 
 
 class Guard(AbstractContextManager["Guard"]):
     """Offline mode in force, until `lift` or the end of a `with` block."""
 
     def __init__(self) -> None:
-        self._before: dict[str, str | None] | None = {name: os.environ.get(name) for name in VARIABLES}
-        os.environ.update(VARIABLES)
+        self._holds = True
         _state.begin()
 
     def lift(self) -> None:
         """Allow connections again, unless another guard is in force; calling it twice does nothing more."""
-        if self._before is None:
-            return
-        for name, value in self._before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-        self._before = None
-        _state.end()
+        if self._holds:
+            self._holds = False
+            _state.end()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -99,13 +96,12 @@ def refuse_remote(url: str, *, what: str) -> None:
 
 
 def refused(error: BaseException) -> OfflineError | None:
-    """Return the `OfflineError` that a client library wrapped in an error of its own, or None."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OfflineError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
+    """Return the `OfflineError` that a client library wrapped in errors or groups of its own, or None."""
+    if isinstance(error, OfflineError):
+        return error
+    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    wrapped = (*inside, error.__cause__ or error.__context__)
+    return next(filter(None, (refused(one) for one in wrapped if one is not None)), None)
 
 
 class _State:
@@ -116,6 +112,7 @@ class _State:
         self._lock = threading.Lock()
         self._hooked = False
         self._originals: dict[str, Any] = {}
+        self._variables: dict[str, str | None] = {}
 
     def begin(self) -> None:
         with self._lock:
@@ -123,6 +120,8 @@ class _State:
                 sys.addaudithook(_hook)
                 self._hooked = True
             if not self.depth:
+                self._variables = {name: os.environ.get(name) for name in VARIABLES}
+                os.environ.update(VARIABLES)
                 for name in _METHODS:
                     if hasattr(socket.socket, name):
                         self._originals[name] = vars(socket.socket).get(name)
@@ -134,6 +133,8 @@ class _State:
             self.depth -= 1
             if self.depth:
                 return
+            for name, value in self._variables.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
             for name, original in self._originals.items():
                 if original is None:  # it was the C class's own
                     delattr(socket.socket, name)
@@ -161,8 +162,10 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         _look(arguments[0], arguments[1])
     elif event in _LOOKS_UP:
         _look_at_name(arguments[0])
-    elif event == "socket.getnameinfo":
-        _look_at_name(arguments[0][0])
+    elif event in _LOOKS_BACK:
+        host = arguments[0] if isinstance(arguments[0], str) else arguments[0][0]
+        if not is_loopback(host):
+            raise OfflineError(f"offline mode refused to look up {host!r}")
 
 
 def _look(sock: Any, address: Any) -> None:
@@ -172,7 +175,7 @@ def _look(sock: Any, address: Any) -> None:
     host = _text(address[0]) if isinstance(address, tuple) and address else None
     if host is None or not is_loopback(host):
         port = f":{address[1]}" if isinstance(address, tuple) and len(address) > 1 else ""
-        raise OfflineError(f"offline mode refused a connection to {host or address!r}{port}")
+        raise OfflineError(f"offline mode refused a connection to {host or address}{port}")
 
 
 def _look_at_name(host: Any) -> None:

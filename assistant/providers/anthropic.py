@@ -28,6 +28,7 @@ from assistant.providers.base import (
     joined_system,
     read_key,
 )
+from assistant.providers.openai import bounded_by_strict, is_closed
 from ingest.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -41,13 +42,18 @@ CONTEXT_TOKENS = 200_000  # of every Claude since 2.1, without the long-context 
 MAX_TOKENS = 4096  # the API wants a bound; this is the highest that every Claude allows
 ANSWER = "answer_as_json"  # the tool whose arguments are an answer by schema
 
+# Claudes from before structured outputs, and those that still take a temperature; their successors refuse one.
+_BEFORE_FORMATS = ("claude-3", "claude-opus-4-0", "claude-opus-4-2", "claude-sonnet-4-0", "claude-sonnet-4-2")
+_TAKE_TEMPERATURE = ("claude-3", "claude-opus-4", "claude-sonnet-4", "claude-haiku-4")
+
 _FINISH: dict[str, Finish] = {"max_tokens": "length", "tool_use": "tool_calls", "refusal": "declined"}
 
 
 class AnthropicBackend:
     """One Claude model.
 
-    An answer by schema is asked for as a call of the tool `answer_as_json`, which every Claude since 3 keeps to.
+    A closed schema goes to Claude's own structured outputs; any other, and older Claudes, get it as the arguments of a
+    tool `answer_as_json`.
     """
 
     provider = "anthropic"
@@ -59,7 +65,7 @@ class AnthropicBackend:
         self.model = model
         self.context_tokens = context_tokens
         self._who = f"anthropic/{model}"
-        self._takes_temperature = True
+        self._takes_temperature = model.startswith(_TAKE_TEMPERATURE)
         self._client = make_client(key, base_url)
 
     def reply(self, request: Request) -> Reply:
@@ -111,16 +117,22 @@ class AnthropicBackend:
         if system := joined_system(request.messages):
             payload["system"] = system
         if self._takes_temperature:
-            payload["temperature"] = min(request.temperature, 1.0)
+            payload["extra_body"] = {"temperature": min(request.temperature, 1.0)}  # the client no longer names it
         if request.stop:
             payload["stop_sequences"] = list(request.stop)
         tools = [_tool(tool.name, tool.description, tool.parameters) for tool in request.tools]
-        if request.schema is not None:
+        if request.schema is not None and self._has_formats(request.schema):
+            schema = bounded_by_strict(request.schema)
+            payload["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        elif request.schema is not None:
             tools.append(_tool(ANSWER, "Give the answer, once it is known.", request.schema))
             payload["tool_choice"] = {"type": "any"} if request.tools else {"type": "tool", "name": ANSWER}
         if tools:
             payload["tools"] = tools
         return payload
+
+    def _has_formats(self, schema: Mapping[str, Any]) -> bool:
+        return is_closed(schema) and not self.model.startswith(_BEFORE_FORMATS)
 
     def _collect(self, events: Any) -> Iterator[Delta | Reply]:
         text, usage, model, reason = "", Usage(calls=1), self.model, ""
@@ -192,14 +204,13 @@ def make_backend(model: str, *, offline: bool = False, **options: Any) -> Anthro
 
 
 def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
-    """Build Claude's `model` as llama-index's `Anthropic`; raises as `make_backend`."""
-    make_backend(model, offline=offline).close()
-    try:
-        from llama_index.llms.anthropic import Anthropic
-    except ImportError as error:
-        raise MissingExtra("Claude as a llama-index LLM", extra="models") from error
-    options.setdefault("max_tokens", MAX_TOKENS)
-    return Anthropic(model=model, api_key=_key(), base_url=_base_url(), **options)
+    """Build Claude's `model` as a llama-index LLM; raises as `make_backend`.
+
+    Not llama-index's own `Anthropic`: its version 0.12 passes a temperature that the vendor's client 2.x no longer takes.
+    """
+    from assistant.providers.wrapped import BackendLLM
+
+    return BackendLLM(make_backend(model, offline=offline), **options)
 
 
 def check(model: str, *, offline: bool = False) -> str:

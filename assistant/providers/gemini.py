@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,7 +136,7 @@ class GeminiBackend:
             raise error_of_status(
                 error.code, said, who=self._who, key=" or ".join(KEYS), retry_after_s=wait_s
             ) from None
-        except errors.UnknownApiResponseError as error:
+        except (errors.UnknownApiResponseError, json.JSONDecodeError) as error:
             raise BadReply(f"{self._who} answered something that is no JSON: {error}") from error
         except transport_errors() as error:
             raise refused(error) or unreachable(self._who, error) from error
@@ -166,7 +167,9 @@ class _Collected:
             self._reason = candidate.finish_reason.name
         parts = (candidate.content.parts if candidate.content else None) or ()
         text = "".join(part.text for part in parts if part.text and not part.thought)
-        self._calls += [self._call(part) for part in parts if part.function_call is not None]
+        for part in parts:
+            if part.function_call is not None:
+                self._calls.append(self._call(part, part.function_call))
         self._text += text
         return text
 
@@ -179,10 +182,7 @@ class _Collected:
         finish = _FINISH.get(self._reason, "tool_calls" if self._calls else "stop")
         return Reply(self._text, tuple(self._calls), self._usage, finish, self._model)
 
-    def _call(self, part: types.Part) -> ToolCall:
-        call = part.function_call
-        if call is None:
-            raise RuntimeError("a part without a call")
+    def _call(self, part: types.Part, call: types.FunctionCall) -> ToolCall:
         signature = base64.b64encode(part.thought_signature).decode() if part.thought_signature else ""
         return ToolCall(call.id or f"call_{len(self._calls)}", call.name or "", call.args or {}, signature)
 

@@ -150,7 +150,8 @@ class OpenAIBackend(ChatCompletions):
         self.provider = provider
         self.native_tools = native_tools
         self.json_schema = json_schema
-        self.local = on_this_machine(base_url)
+        # Whoever names OpenAI and stands something in its place is told OpenAI's price all the same.
+        self.local = on_this_machine(base_url) and not official
         self.base_url = base_url
         self._context_tokens = context_tokens
         self._key_name = key_name
