@@ -42,7 +42,9 @@ from assistant.providers.base import (
     Unavailable,
     UnknownSpec,
     Usage,
+    calls_in_text,
     json_object,
+    too_slow,
 )
 from ingest.errors import ModelError
 
@@ -231,7 +233,7 @@ class ChatModel:
         while True:
             try:
                 with self._limiter.call(_estimate(request)) as ticket:
-                    reply = self._counted(self.backend.reply(request))
+                    reply = self._counted(self.backend.reply(request), request)
                     ticket.settle(reply.usage.input_tokens + reply.usage.output_tokens)
             except ModelError as error:
                 self._wait_or_raise(attempt, error)
@@ -321,12 +323,12 @@ class ChatModel:
             try:
                 for item in items:
                     if isinstance(item, Reply):
-                        reply = self._counted(item)
+                        reply = self._counted(item, request)
                         ticket.settle(reply.usage.input_tokens + reply.usage.output_tokens)
                         self._keep(request, reply)
                         yield reply
                     elif time.monotonic() > ends:
-                        raise _too_slow(self.spec, request.timeout_s)
+                        raise too_slow(self.spec, request.timeout_s, retryable=not self.local)
                     else:
                         yield item
             finally:
@@ -343,8 +345,10 @@ class ChatModel:
             self._limiter.pause(wait_s)
         self._sleep(wait_s)
 
-    def _counted(self, reply: Reply) -> Reply:
+    def _counted(self, reply: Reply, request: Request) -> Reply:
         reply = replace(reply, usage=with_cost(reply.usage, self.spec, local=self.local))
+        if request.tools and not reply.tool_calls and (calls := calls_in_text(reply.text, request.tools)):
+            reply = replace(reply, text="", tool_calls=calls, finish="tool_calls")
         with self._lock:
             self.used += reply.usage
         return reply
@@ -358,10 +362,6 @@ class ChatModel:
 
     def _name(self) -> str:
         return f"{self.spec} {self.model}"
-
-
-def _too_slow(spec: str, timeout_s: float) -> Unavailable:
-    return Unavailable(f"{spec} did not finish within {timeout_s:g} s", hint="Allow more time, or ask for less text")
 
 
 def _estimate(request: Request) -> int:

@@ -336,3 +336,28 @@ def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: flo
 
 def test_the_wait_may_be_a_date() -> None:
     assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+
+
+TOOLS = [ToolSpec("calculator", "Computes.", {"type": "object"})]
+WRITTEN = '{"name": "calculator", "arguments": {"expression": "1+1"}}'
+
+
+@pytest.mark.parametrize("text", [WRITTEN, f"```json\n{WRITTEN}\n```", f"<tool_call>\n{WRITTEN}\n</tool_call>"])
+def test_a_call_written_as_text_is_a_call(text: str) -> None:
+    reply = ChatModel.scripted([text]).chat(ASK, tools=TOOLS)
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == [("calculator", {"expression": "1+1"})]
+    assert (reply.text, reply.finish) == ("", "tool_calls")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"The paper says:\n```json\n{WRITTEN}\n```",
+        WRITTEN.replace("calculator", "shell"),
+        '{"name": "calculator"}',
+        "[1]",
+    ],
+)
+def test_anything_else_that_looks_like_a_call_is_text(text: str) -> None:
+    reply = ChatModel.scripted([text]).chat(ASK, tools=TOOLS)
+    assert (reply.text, reply.tool_calls) == (text, ())

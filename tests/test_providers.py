@@ -170,7 +170,7 @@ def test_a_stream_that_breaks_off_is_no_answer(serve: Serve) -> None:
 def test_a_stream_slower_than_the_time_out_is_given_up(serve: Serve) -> None:
     with serve(Turn("one two three four five six seven eight", seconds_per_piece=0.15)) as (spec, _):
         began = time.monotonic()
-        with pytest.raises(Unavailable, match="within 0.4 s"):
+        with pytest.raises(Unavailable, match=r"within 0\.4 s"):
             list(ChatModel.from_spec(spec).stream(ASK, timeout_s=0.4))
     assert time.monotonic() - began < 3
 
@@ -389,7 +389,7 @@ def test_a_reply_that_went_back_holds_its_calls(serve_as: Serve) -> None:
 
 
 def test_another_refusal_says_what_the_provider_said(serve: Serve) -> None:
-    with serve(Turn(status=400, message="tools are not supported")) as (spec, _):
-        with pytest.raises(ModelError, match="tools are not supported") as raised:
-            ChatModel.from_spec(spec).chat(ASK)
+    turn = Turn(status=400, message="tools are not supported")
+    with serve(turn) as (spec, _), pytest.raises(ModelError, match="tools are not supported") as raised:
+        ChatModel.from_spec(spec).chat(ASK)
     assert not raised.value.retryable

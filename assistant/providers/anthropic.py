@@ -206,11 +206,11 @@ def make_backend(model: str, *, offline: bool = False, **options: Any) -> Anthro
 def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
     """Build Claude's `model` as a llama-index LLM; raises as `make_backend`.
 
-    Not llama-index's own `Anthropic`: its version 0.12 passes a temperature that the vendor's client 2.x no longer takes.
+    Not llama-index's own `Anthropic`, whose version 0.12 passes a temperature that the vendor's client 2 does not take.
     """
-    from assistant.providers.wrapped import BackendLLM
+    from assistant.providers.wrapped import as_llm
 
-    return BackendLLM(make_backend(model, offline=offline), **options)
+    return as_llm(make_backend, model, offline=offline, **options)
 
 
 def check(model: str, *, offline: bool = False) -> str:

@@ -40,6 +40,7 @@ SCHEMA_REQUEST = """Answer with one JSON object and nothing else: no words befor
 JSON Schema:
 {schema}"""
 
+_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n(.*?)```", re.DOTALL)
 _KEY_LIKE = re.compile(r"\b(?:sk-[\w*-]{6,}|AIza[\w-]{10,}|hf_\w{8,})")
 
@@ -320,6 +321,29 @@ def json_object(text: str) -> dict[str, Any] | None:
     return None
 
 
+def calls_in_text(text: str, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
+    """Return the calls of `tools` that a model wrote as text, because it knows no better way.
+
+    Only where the text is nothing else: JSON objects with `name` and `arguments` (or `parameters`), bare, in fences or
+    in `<tool_call>` tags. A sentence that merely holds such an object is an answer, and no call.
+    """
+    found = _CALL.findall(text) or _FENCE.findall(text)
+    around = _FENCE.sub("", _CALL.sub("", text)) if found else ""
+    if around.strip():
+        return ()
+    calls = []
+    for place, part in enumerate(found or [text]):
+        try:
+            value = json.loads(part)
+        except ValueError:
+            return ()
+        arguments = value.get("arguments", value.get("parameters")) if isinstance(value, dict) else None
+        if not isinstance(arguments, dict) or value.get("name") not in {tool.name for tool in tools}:
+            return ()
+        calls.append(ToolCall(f"call_{place}", value["name"], arguments))
+    return tuple(calls)
+
+
 def read_key(*names: str, provider: str, example: str) -> str:
     """Return the key from the first of the environment variables `names` that is set.
 
@@ -401,6 +425,15 @@ def client_errors(client: Any, *, who: str, key: str = "", hint: str | None = No
         raise BadReply(f"{who} answered something that is no JSON: {error}") from error
     except client.APIError as error:
         raise Unavailable(f"{who} broke off: {scrub(str(error.message))[:300]}") from None
+
+
+def too_slow(who: str, timeout_s: float, *, retryable: bool) -> Unavailable:
+    """Return the error for an answer that was not finished in time; a model on this machine would be no faster again."""
+    return Unavailable(
+        f"{who} did not finish within {timeout_s:g} s",
+        hint="Allow more time, or ask for less text",
+        retryable=retryable,
+    )
 
 
 def unreachable(who: str, error: BaseException, *, hint: str | None = None) -> Unavailable:

@@ -220,10 +220,10 @@ def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
 
     Raises as `make_backend`, and for a key or model that Google does not know.
     """
+    backend = make_backend(model, offline=offline)
     from google.genai import types
     from llama_index.llms.google_genai import GoogleGenAI
 
-    backend = make_backend(model, offline=offline)
     base_url = os.environ.get(BASE_URL_VARIABLE, "").strip() or BASE_URL
     with backend._errors():
         return GoogleGenAI(model=model, api_key=_key(), http_options=types.HttpOptions(base_url=base_url), **options)

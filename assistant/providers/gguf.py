@@ -24,8 +24,8 @@ from assistant.providers.base import (
     ModelNotFound,
     Reply,
     Request,
-    Unavailable,
     error_of_status,
+    too_slow,
 )
 from assistant.providers.hub import fetch, looks_like_hub_id, small_model_path
 from assistant.providers.openai import ChatCompletions
@@ -88,7 +88,8 @@ class _Loaded:
         parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0  # wait for work asleep, not spinning
         parameters.use_jinja = True
         parameters.model_alias = {path.name}
-        parameters.api_keys = [secrets.token_hex(16)]
+        self.key = secrets.token_hex(16)
+        parameters.api_keys = [self.key]
         parameters.offline = True
         parameters.verbosity = 0
         try:
@@ -98,6 +99,7 @@ class _Loaded:
                 f"llama.cpp cannot load {str(path)!r}: {error}", hint="Is the file whole, and the memory enough?"
             ) from error
         self.context_tokens = context_tokens
+        self.address: str = self._server.listening_address
 
     def run(self, payload: dict[str, Any], *, who: str, timeout_s: float) -> Generator[Any, None, None]:
         """Yield the chunks of an answer; closing the iterator stops the model at its next token."""
@@ -134,9 +136,7 @@ class _Run:
                 )
             yield item
         if time.monotonic() > self._ends:
-            raise Unavailable(
-                f"{who} did not finish within {timeout_s:g} s", hint="Allow more time, or ask for less text"
-            )
+            raise too_slow(who, timeout_s, retryable=False)
 
     def _work(self, server: Any, payload: dict[str, Any]) -> None:
         try:
@@ -179,9 +179,9 @@ def make_backend(model: str, *, offline: bool = False, **options: Any) -> GGUFBa
 
 def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
     """Load the GGUF file as a llama-index LLM; raises as `make_backend`."""
-    from assistant.providers.wrapped import BackendLLM
+    from assistant.providers.wrapped import as_llm
 
-    return BackendLLM(make_backend(model, offline=offline, **options))
+    return as_llm(make_backend, model, offline=offline, **options)
 
 
 def check(model: str, *, offline: bool = False) -> str:

@@ -25,10 +25,10 @@ from assistant.providers.base import (
     Reply,
     Request,
     TooLong,
-    Unavailable,
     UnknownSpec,
     Usage,
     scrub,
+    too_slow,
     transport_errors,
 )
 from ingest.errors import MissingExtra, ModelError
@@ -88,7 +88,7 @@ class LocalBackend:
                 run.stopped.set()
                 run.thread.join()
         if run.late:
-            raise Unavailable(f"{self.model} did not finish within {request.timeout_s:g} s", hint="Allow more time")
+            raise too_slow(self.model, request.timeout_s, retryable=False)
         for end in request.stop:
             text = text.split(end)[0]
         finish: Finish = "length" if run.written >= most else "stop"
@@ -214,9 +214,9 @@ def make_backend(model: str, *, offline: bool = False, **options: Any) -> LocalB
 
 def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
     """Load what `model` names as a llama-index LLM; raises as `load`."""
-    from assistant.providers.wrapped import BackendLLM
+    from assistant.providers.wrapped import as_llm
 
-    return BackendLLM(make_backend(model, offline=offline, **options))
+    return as_llm(make_backend, model, offline=offline, **options)
 
 
 def check(model: str, *, offline: bool = False) -> str:

@@ -235,9 +235,9 @@ def make_backend(model: str, *, offline: bool = False, **options: Any) -> OpenAI
 
 def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
     """Build OpenAI's `model` as llama-index's `OpenAI`; raises as `make_backend`."""
+    backend = make_backend(model, offline=offline)
     from llama_index.llms.openai import OpenAI
 
-    backend = make_backend(model, offline=offline)
     key = read_key(KEY, provider="OpenAI", example="sk-…")
     return OpenAI(model=model, api_key=key, api_base=backend.base_url, **options)
 

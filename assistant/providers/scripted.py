@@ -133,9 +133,9 @@ def make_backend(model: str, *, offline: bool = False, **options: Any) -> Script
 
 def make_llm(model: str, *, offline: bool = False, **options: Any) -> LLM:
     """Build the script as a llama-index LLM."""
-    from assistant.providers.wrapped import BackendLLM
+    from assistant.providers.wrapped import as_llm
 
-    return BackendLLM(make_backend(model, offline=offline, **options))
+    return as_llm(make_backend, model, offline=offline, **options)
 
 
 def check(model: str, *, offline: bool = False) -> str:

@@ -58,9 +58,9 @@ def make_backend(url: str, *, offline: bool = False, **options: Any) -> ServerBa
 
 def make_llm(url: str, *, offline: bool = False, **options: Any) -> LLM:
     """Build the model at `url` as llama-index's `OpenAILike`; raises as `make_backend`."""
+    backend = make_backend(url, offline=offline)
     from llama_index.llms.openai_like import OpenAILike
 
-    backend = make_backend(url, offline=offline)
     options.setdefault("context_window", backend.context_tokens)
     return OpenAILike(
         model=backend.model,

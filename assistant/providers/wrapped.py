@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -167,6 +167,12 @@ class BackendLLM(FunctionCallingLLM):
             stop=tuple(options.get("stop") or ()),
         )
         return request if self._backend.json_schema else request.schema_in_words()
+
+
+def as_llm(make_backend: Callable[..., Backend], model: str, *, offline: bool, **options: Any) -> BackendLLM:
+    """Build a backend as an LLM; of `options`, the LLM's own fields go to it and the others to the backend."""
+    own = {name: options.pop(name) for name in list(options) if name in BackendLLM.model_fields}
+    return BackendLLM(make_backend(model, offline=offline, **options), **own)
 
 
 class LLMBackend:
