@@ -156,7 +156,14 @@ def _sentences(hit: Hit, page: Page) -> list[Candidate]:
     return found
 
 
+_MATHS = re.compile("[∂∫∇ˆ\ufffd]")  # of displayed equations, which a page's text scatters
+
+
 def _mark_length(text: str) -> int:
+    # The end of an equation before the sentence: "12 ∂qi For the derivative …".
+    prose = re.search(r"\b[A-Z][a-z]* [a-z]+ [a-z]+", text)
+    if prose and _MATHS.search(text[: prose.start()]):
+        return prose.start()
     # Citation marks of the sentence before: "[5c,7] The air cathode …".
     mark = re.match(r"(?:\[\d[\d,;a-z\s–-]*\]\s*)+(?=\S)", text)
     return mark.end() if mark else 0
@@ -225,7 +232,7 @@ _LEADERS = re.compile(r"(?:\.\s?){5,}")  # of a table of contents
 def _readable(candidate: Candidate) -> bool:
     """Whether this is prose or a table row, and not debris of a figure, a formula or a reference list."""
     text = candidate.text
-    if _LEADERS.search(text):
+    if _LEADERS.search(text) or _MATHS.search(text):
         return False
     if candidate.hit.chunk.kind == "table":
         return CELL in text and bool(_LETTER.search(text + candidate.context)) and len(text) <= MAX_CHARACTERS
