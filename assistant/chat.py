@@ -255,7 +255,8 @@ class ChatModel:
     ) -> Iterator[Delta | Reply]:
         """Yield the answer's text as it is written, then the whole `Reply`.
 
-        It is tried again only while no text has come. `timeout_s` is for the whole answer.
+        It is tried again only while no text has come. `timeout_s` is for the whole answer. A model on this machine
+        answers one at a time: read a stream to its end, or close it, before asking again in the same thread.
 
         Raises:
             ModelError: as `chat`.

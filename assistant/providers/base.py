@@ -39,6 +39,9 @@ CHECK_TIMEOUT_S = 15.0
 SCHEMA_REQUEST = """Answer with one JSON object and nothing else: no words before or after it. It must fit this
 JSON Schema:
 {schema}"""
+TOOLS_REQUEST = """You may call one of these tools:
+{tools}
+To call one, answer with nothing but JSON: {{"name": "THE TOOL", "arguments": {{…}}}}. Otherwise answer in words."""
 
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n(.*?)```", re.DOTALL)
@@ -241,6 +244,13 @@ class Request:
         text = SCHEMA_REQUEST.format(schema=json.dumps(self.schema, ensure_ascii=False))
         return replace(self._with_more(text), schema=None)
 
+    def tools_in_words(self) -> Request:
+        """Return the request with its tools described in the last user message; `calls_in_text` reads what comes."""
+        if not self.tools:
+            return self
+        tools = "\n".join(json.dumps(asdict(tool), ensure_ascii=False) for tool in self.tools)
+        return replace(self._with_more(TOOLS_REQUEST.format(tools=tools)), tools=())
+
     def _with_more(self, text: str) -> Request:
         messages = list(self.messages)
         for place in reversed(range(len(messages))):
@@ -428,7 +438,7 @@ def client_errors(client: Any, *, who: str, key: str = "", hint: str | None = No
 
 
 def too_slow(who: str, timeout_s: float, *, retryable: bool) -> Unavailable:
-    """Return the error for an answer that was not finished in time; a model on this machine would be no faster again."""
+    """Return the error for an answer that did not end in time; on this machine it would take as long again."""
     return Unavailable(
         f"{who} did not finish within {timeout_s:g} s",
         hint="Allow more time, or ask for less text",

@@ -72,7 +72,7 @@ class LocalBackend:
 
     def stream(self, request: Request) -> Iterator[Delta | Reply]:
         """Answer piece by piece; the last item is the whole reply."""
-        prompt = self._prompt(request)
+        prompt = self._prompt(request.tools_in_words())
         room = self.context_tokens - prompt.shape[1]
         if room < 1:
             raise TooLong(f"{prompt.shape[1]:,} tokens do not fit the {self.context_tokens:,} of {self.model}")
@@ -184,7 +184,9 @@ def load(source: Source, *, offline: bool) -> tuple[Any, Any]:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # stderr is ours
     where, options = _where(source.model)
     common = {"local_files_only": offline or Path(where).is_dir(), **options}
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

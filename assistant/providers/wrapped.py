@@ -213,9 +213,10 @@ class LLMBackend:
         """Do nothing: the LLM is its user's."""
 
     def _called(self, request: Request, method: str) -> Any:
+        request = request if self.native_tools else request.tools_in_words()
         options: dict[str, Any] = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
         messages = [_to_llama(message) for message in request.messages]
-        if not request.tools or not self.native_tools:
+        if not request.tools:
             return self._guarded(lambda: getattr(self.llm, method)(messages, **options))
         tools = [_llama_tool(tool) for tool in request.tools]
         with_tools = getattr(self.llm, f"{method}_with_tools")
