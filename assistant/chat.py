@@ -2,7 +2,7 @@
 
 It adds to a provider's backend what all of them need: JSON answers from models that have no mode for them, retries with
 back-off, rate limits, time-outs, a cache of replies, tokens and cost, and the async twins. What a request and a reply
-are stands in `assistant.providers.base`, and can be imported from here.
+are stands in `assistant.providers.base`, their errors in `errors` beside it; both can be imported from here.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ from assistant.limits import Limiter, Limits, limiter_for
 from assistant.pricing import with_cost
 from assistant.providers.base import (
     Backend,
-    BadReply,
-    Declined,
     Delta,
     Finish,
-    KeyMissing,
-    KeyRefused,
     Message,
-    ModelNotFound,
-    RateLimited,
     Reply,
     Request,
     Role,
     ToolCall,
-    TooLong,
     ToolSpec,
-    Unavailable,
-    UnknownSpec,
     Usage,
     calls_in_text,
     json_object,
+)
+from assistant.providers.errors import (
+    BadReply,
+    Declined,
+    KeyMissing,
+    KeyRefused,
+    ModelNotFound,
+    RateLimited,
+    TooLong,
+    Unavailable,
+    UnknownSpec,
     too_slow,
 )
 from ingest.errors import ModelError
@@ -159,7 +161,7 @@ class ChatModel:
         Raises:
             UnknownSpec: `spec` names no known provider.
             OfflineError: `offline`, and the model is not on this machine.
-            ModelError: the key or the model is missing; see its subclasses in `assistant.providers.base`.
+            ModelError: the key or the model is missing; see its subclasses in `assistant.providers.errors`.
         """
         from assistant.llms import make_backend
 

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from assistant.providers.base import Backend, UnknownSpec
+from assistant.providers.base import Backend
+from assistant.providers.errors import UnknownSpec
 from assistant.providers.hub import SMALL_REPOSITORY, get_small, small_model_path
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from assistant.chat import (
 )
 from assistant.limits import Limiter
 from assistant.pricing import PRICES_AS_OF, note, price_of, with_cost
-from assistant.providers.base import KeyMissing, KeyRefused, read_key, retry_after, scrub
+from assistant.providers.errors import KeyMissing, KeyRefused, read_key, retry_after, scrub
 from ingest.errors import BadSettings, ModelError
 
 ASK = [Message("user", "What is the gap of silicon?")]

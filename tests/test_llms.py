@@ -16,7 +16,7 @@ import pytest
 
 from assistant.chat import ChatModel, Delta, Message, Reply, ToolSpec
 from assistant.llms import LLMS, check_model, get_small, known_models, make_backend, make_llm, split_spec
-from assistant.providers.base import KeyMissing, ModelNotFound, TooLong, Unavailable, UnknownSpec
+from assistant.providers.errors import KeyMissing, ModelNotFound, TooLong, Unavailable, UnknownSpec
 from assistant.providers.hub import small_model_path
 from ingest.errors import MissingExtra, ModelError, OfflineError
 

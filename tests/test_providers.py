@@ -16,15 +16,7 @@ from servers.openai import OpenAIServer
 from assistant.chat import ChatModel, Delta, Message, Reply, Retries, ToolCall, ToolSpec, Usage
 from assistant.limits import Limiter
 from assistant.llms import check_model, make_llm
-from assistant.providers.base import (
-    BadReply,
-    Declined,
-    KeyRefused,
-    ModelNotFound,
-    RateLimited,
-    TooLong,
-    Unavailable,
-)
+from assistant.providers.errors import BadReply, Declined, KeyRefused, ModelNotFound, RateLimited, TooLong, Unavailable
 from ingest.errors import ModelError
 
 ASK = [Message("system", "Be brief."), Message("user", "What is the gap of silicon?")]

@@ -13,21 +13,17 @@ from assistant.pricing import note
 from assistant.providers.base import (
     CHECK_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
-    BadReply,
     Delta,
     Finish,
     Message,
     Pieces,
     Reply,
     Request,
-    TemperatureRefused,
     ToolCall,
-    Unavailable,
     Usage,
-    client_errors,
     joined_system,
-    read_key,
 )
+from assistant.providers.errors import BadReply, TemperatureRefused, Unavailable, client_errors, read_key
 from assistant.providers.openai import bounded_by_strict, is_closed
 from ingest.errors import MissingExtra
 

@@ -13,17 +13,19 @@ from assistant.offline import is_loopback, refuse_remote, refused
 from assistant.pricing import note
 from assistant.providers.base import (
     CHECK_TIMEOUT_S,
-    BadReply,
     Delta,
     Finish,
     Message,
     Reply,
     Request,
     ToolCall,
-    Unavailable,
     Usage,
-    error_of_status,
     joined_system,
+)
+from assistant.providers.errors import (
+    BadReply,
+    Unavailable,
+    error_of_status,
     read_key,
     retry_after,
     transport_errors,

@@ -18,15 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
-from assistant.providers.base import (
-    BadReply,
-    Delta,
-    ModelNotFound,
-    Reply,
-    Request,
-    error_of_status,
-    too_slow,
-)
+from assistant.providers.base import Delta, Reply, Request
+from assistant.providers.errors import BadReply, ModelNotFound, error_of_status, too_slow
 from assistant.providers.hub import fetch, looks_like_hub_id, small_model_path
 from assistant.providers.openai import ChatCompletions
 from ingest.errors import MissingExtra, ModelError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from assistant.offline import refused
-from assistant.providers.base import KeyRefused, ModelNotFound, Unavailable, scrub, transport_errors
+from assistant.providers.errors import KeyRefused, ModelNotFound, Unavailable, scrub, transport_errors
 from ingest.errors import OfflineError
 
 T = TypeVar("T")

@@ -17,20 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from assistant.offline import refused
-from assistant.providers.base import (
-    Delta,
-    Finish,
-    Message,
-    ModelNotFound,
-    Reply,
-    Request,
-    TooLong,
-    UnknownSpec,
-    Usage,
-    scrub,
-    too_slow,
-    transport_errors,
-)
+from assistant.providers.base import Delta, Finish, Message, Reply, Request, Usage
+from assistant.providers.errors import ModelNotFound, TooLong, UnknownSpec, scrub, too_slow, transport_errors
 from ingest.errors import MissingExtra, ModelError
 
 if TYPE_CHECKING:

@@ -13,21 +13,23 @@ from assistant.pricing import note
 from assistant.providers.base import (
     CHECK_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
-    BadReply,
     Delta,
     Finish,
     Message,
-    ModelNotFound,
     Pieces,
     Reply,
     Request,
-    TemperatureRefused,
     ToolCall,
     ToolSpec,
-    Unavailable,
     Usage,
-    client_errors,
     parse_arguments,
+)
+from assistant.providers.errors import (
+    BadReply,
+    ModelNotFound,
+    TemperatureRefused,
+    Unavailable,
+    client_errors,
     read_key,
     scrub,
 )

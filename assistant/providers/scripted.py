@@ -17,17 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assistant.providers.base import (
-    Delta,
-    Finish,
-    ModelNotFound,
-    Reply,
-    Request,
-    ToolCall,
-    Unavailable,
-    UnknownSpec,
-    Usage,
-)
+from assistant.providers.base import Delta, Finish, Reply, Request, ToolCall, Usage
+from assistant.providers.errors import ModelNotFound, Unavailable, UnknownSpec
 from ingest.errors import ModelError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from assistant.offline import refuse_remote
-from assistant.providers.base import SERVER_KEY, UnknownSpec, read_key
+from assistant.providers.errors import SERVER_KEY, UnknownSpec, read_key
 from assistant.providers.openai import OpenAIBackend, not_found
 
 if TYPE_CHECKING:

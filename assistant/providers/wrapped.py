@@ -36,11 +36,10 @@ from assistant.providers.base import (
     Role,
     ToolCall,
     ToolSpec,
-    Unavailable,
     Usage,
-    error_of_status,
     parse_arguments,
 )
+from assistant.providers.errors import Unavailable, error_of_status
 from ingest.errors import ModelError
 
 T = TypeVar("T")
