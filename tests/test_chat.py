@@ -361,3 +361,19 @@ def test_a_call_written_as_text_is_a_call(text: str) -> None:
 def test_anything_else_that_looks_like_a_call_is_text(text: str) -> None:
     reply = ChatModel.scripted([text]).chat(ASK, tools=TOOLS)
     assert (reply.text, reply.tool_calls) == (text, ())
+
+
+def test_fragments_of_calls_are_put_together_however_a_server_numbers_them() -> None:
+    from assistant.providers.base import Pieces
+
+    proper, repeating, unnumbered = Pieces(), Pieces(), Pieces()
+    for number, call in ((0, "a"), (1, "b")):
+        proper.add(number, id=call, name="t")
+        proper.add(number, arguments='{"x": ')
+        proper.add(number, arguments="1}")
+        repeating.add(number, id=call, name="t", arguments='{"x": ')
+        repeating.add(number, id=call, name="t", arguments="1}")
+        unnumbered.add(None, id=call, name="t", arguments='{"x": 1}')
+    wanted = [("a", "t", {"x": 1}), ("b", "t", {"x": 1})]
+    for pieces in (proper, repeating, unnumbered):
+        assert [(call.id, call.name, call.arguments) for call in pieces.calls()] == wanted

@@ -205,21 +205,28 @@ class Backend(Protocol):
 
 @dataclass(slots=True)
 class Pieces:
-    """Tool calls that arrive in fragments while streaming, in the order they began."""
+    """Tool calls that arrive in fragments while streaming, in the order they began.
 
-    parts: dict[int, list[str]] = field(default_factory=dict)  # index -> [id, name, arguments]
+    Servers differ: some repeat a call's id and name in each fragment, some give every call the same number or none. So
+    the arguments grow, a name stays, and another id under a number that is taken begins another call.
+    """
 
-    def add(self, index: int, *, id: str = "", name: str = "", arguments: str = "") -> None:  # noqa: A002
-        """Append what came for the call number `index`."""
-        part = self.parts.setdefault(index, ["", "", ""])
-        for place, text in enumerate((id, name, arguments)):
-            part[place] += text
+    parts: list[tuple[int, str, str, list[str]]] = field(default_factory=list)  # number, id, name, arguments
+
+    def add(self, number: int | None, *, id: str = "", name: str = "", arguments: str = "") -> None:  # noqa: A002
+        """Append what came for the call `number`."""
+        place = next((at for at in reversed(range(len(self.parts))) if self.parts[at][0] == (number or 0)), None)
+        if place is None or (id and self.parts[place][1] and self.parts[place][1] != id):
+            self.parts.append((number or 0, id, name, [arguments]))
+            return
+        taken, known_id, known_name, written = self.parts[place]
+        self.parts[place] = (taken, known_id or id, known_name or name, [*written, arguments])
 
     def calls(self) -> tuple[ToolCall, ...]:
         """Return the calls, complete."""
         return tuple(
-            ToolCall(id or f"call_{index}", name, parse_arguments(text))
-            for index, (id, name, text) in sorted(self.parts.items())  # noqa: A001
+            ToolCall(call_id or f"call_{place}", name, parse_arguments("".join(written)))
+            for place, (_, call_id, name, written) in enumerate(self.parts)
         )
 
 
