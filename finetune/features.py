@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ingest.crystals import Crystal, Symmetry, symmetry
+from ingest.crystals import Crystal, Symmetry, quick_symmetry
 from ingest.elements import LAST, PROPERTIES, SYMBOLS, column, oxidation_states, table
 
 Floats = npt.NDArray[np.float64]
@@ -482,7 +482,7 @@ def global_features(crystals: list[Crystal]) -> Floats:
     """Return the part of `describe` that looks at no surroundings: composition, space group and cell."""
     return np.array(
         [
-            np.concatenate([*_composition(*_reduced(crystal.numbers)), _cell(crystal, symmetry(crystal))])
+            np.concatenate([*_composition(*_reduced(crystal.numbers)), _cell(crystal, quick_symmetry(crystal))])
             for crystal in crystals
         ]
     )

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from finetune.features import Sites, describe, find_sites
 from finetune.trees import Forest, from_tensors
 from finetune.trees import predict as predict_forest
-from ingest.crystals import Crystal, Symmetry, symmetry
+from ingest.crystals import Crystal, Symmetry, quick_symmetry
 from ingest.errors import BadInput, ModelError
 from ingest.structure_files import read_structures, to_crystal
 from ingest.structure_text import reduced_formula
@@ -133,19 +133,45 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class StackSettings:
-    """How the parts of a stacked model are put together.
+class Blend:
+    """How the outputs of the parts become one value.
 
-    `weights` maps the name of a part ("median", "mean": forests; "network_median", "network_mean") to its share.
-    Values under `zero_below` become 0. The interval is value ± factor × scale, where the scale comes from the
-    forest "scale" on `scale_inputs` and `factor` is the conformal one (Lei et al., JASA 113, 1094, 2018).
+    `weights` maps the name of a part (a forest, or "network_median", "network_mean") to its share. `odds` does the same
+    for the log-odds of a gap ("gapped", "network_gapped"): where their sum is under `odds_below`, the material is taken
+    for a metal and the value is 0; so is a value under `zero_below`.
+    """
+
+    weights: dict[str, float]
+    zero_below: float
+    odds: dict[str, float] = field(default_factory=dict)
+    odds_below: float = 0.0
+
+    def value(self, parts: dict[str, Floats]) -> Floats:
+        """Return the value of each row, no less than 0."""
+        total = _sum(self.weights, parts)
+        metal = total < self.zero_below
+        if self.odds:
+            metal |= _sum(self.odds, parts) < self.odds_below
+        return np.where(metal, np.float32(0), np.maximum(total, np.float32(0)))
+
+
+def _sum(weights: dict[str, float], parts: dict[str, Floats]) -> Floats:
+    total: Floats = np.sum([share * parts[name] for name, share in weights.items()], axis=0, dtype=np.float32)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """What a stacked model predicts, and how its parts are put together.
+
+    The interval is value ± factor × scale, where the scale comes from the forest "scale" on `scale_inputs` and
+    `factor` is the conformal one (Lei et al., JASA 113, 1094, 2018).
     """
 
     name: str
     target: str
     unit: str
-    weights: dict[str, float]
-    zero_below: float
+    blend: Blend
     factor: float
     floor: float
     features: int
@@ -200,15 +226,9 @@ class StackedModel:
 
 def combine(settings: StackSettings, parts: dict[str, Floats], scale: Forest, features: Floats) -> Floats:
     """Return (n, 3): value, low, high from the outputs of the parts."""
-    value = stack(settings.weights, parts, settings.zero_below)
+    value = settings.blend.value(parts)
     width = np.maximum(predict_forest(scale, scale_inputs(parts, value, features)), settings.floor) * settings.factor
     return np.column_stack([value, np.maximum(value - width, 0.0), value + width])
-
-
-def stack(weights: dict[str, float], parts: dict[str, Floats], zero_below: float) -> Floats:
-    """Return the weighted sum of the parts, no less than 0, and 0 below the threshold."""
-    total: Floats = np.sum([share * parts[name] for name, share in weights.items()], axis=0, dtype=np.float32)
-    return np.where(total < zero_below, np.float32(0), total)
 
 
 def scale_inputs(parts: dict[str, Floats], value: Floats, features: Floats) -> Floats:
@@ -226,7 +246,8 @@ def load_stack(folder: Path, settings: dict[str, Any]) -> StackedModel:
     from safetensors.numpy import load_file
 
     try:
-        stacked = StackSettings(**settings["stack"])
+        given = dict(settings["stack"])
+        stacked = StackSettings(blend=Blend(**given.pop("blend")), **given)
         tensors = load_file(folder / "trees.safetensors")
         network = _load_network(folder, settings["network"]) if settings.get("network") else None
     except (OSError, SafetensorError, KeyError, TypeError) as error:
@@ -321,7 +342,7 @@ def _begin(structure: Any, index: int) -> Described | _Begun:
     crystal = _crystal(structure, index)
     if isinstance(crystal, Described):
         return crystal
-    found = symmetry(crystal)
+    found = quick_symmetry(crystal)
     sites = find_sites(crystal, found)
     closest = float(sites.distances.min())
     if closest < CLOSEST_A:

@@ -14,6 +14,7 @@ from finetune.features import feature_names
 from finetune.predict import (
     SHIPPED,
     BandGapModel,
+    Blend,
     StackedModel,
     StackSettings,
     describe_structures,
@@ -21,7 +22,7 @@ from finetune.predict import (
     predict_files,
     save_stack,
 )
-from finetune.regress import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, calibrate, fit_weights, split
+from finetune.regress import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, calibrate, fit_blend, split
 from finetune.trees import Forest
 from ingest.crystals import Crystal, make_crystal
 from ingest.errors import BadInput, ModelError
@@ -79,7 +80,7 @@ def constant(value: float) -> Forest:
 
 
 def tiny_settings() -> StackSettings:
-    return StackSettings("tiny", "band_gap", "eV", {"median": 1.0}, 0.05, 2.0, 0.02, len(feature_names()))
+    return StackSettings("tiny", "band_gap", "eV", Blend({"median": 1.0}, 0.05), 2.0, 0.02, len(feature_names()))
 
 
 @pytest.fixture
@@ -259,8 +260,16 @@ def test_the_better_part_gets_the_larger_share() -> None:
         "median": truth + random.normal(scale=0.05, size=500).astype(np.float32),
         "mean": truth + random.normal(scale=0.5, size=500).astype(np.float32),
     }
-    weights, _ = fit_weights(parts, truth)
-    assert weights["median"] > 0.9
+    assert fit_blend(parts, truth, steps=600).weights["median"] > 0.9
+
+
+def test_what_is_taken_for_a_metal_has_no_gap() -> None:
+    blend = Blend({"mean": 1.0}, 0.1, {"gapped": 1.0}, -1.0)
+    parts = {
+        "mean": np.array([2.0, 2.0, 0.05, -1.0], dtype=np.float32),
+        "gapped": np.array([3.0, -3.0, 3.0, 3.0], dtype=np.float32),
+    }
+    assert blend.value(parts).tolist() == [2, 0, 0, 0]
 
 
 def test_calibrated_intervals_cover_nine_in_ten() -> None:
