@@ -33,7 +33,7 @@ LEVEL = 0.95
 FOLDS = 5
 NEIGHBOURS = 5  # of the composition baseline
 CHUNK = 128  # structures that one process describes at a time
-LARGE = 20_000  # rows from which the boosted baseline gets more and larger trees
+LARGE = 15_000  # rows from which the boosted baseline gets more and larger trees
 FEW = 50  # rows under which a boosted baseline says nothing
 GAP_EDGES_EV = (0.0, 1.0, 2.0, 4.0)
 SITE_EDGES = (10, 30, 80)
@@ -390,7 +390,6 @@ def predict_boosted(train: Table, test: Table) -> Floats:
         raise MissingExtra("The gradient boosting baseline", extra="finetune") from error
     large = len(train.targets) > LARGE
     model = HistGradientBoostingRegressor(
-        loss="absolute_error",
         max_iter=600 if large else 150,
         learning_rate=0.08,
         max_leaf_nodes=127 if large else 31,

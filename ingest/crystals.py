@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +96,8 @@ def quick_symmetry(crystal: Crystal, *, tolerance_a: float = SYMMETRY_TOLERANCE_
     """
     import moyopy
 
+    # supercells make it warn of operations that the given lattice does not show, which is of no consequence here
+    logging.getLogger("moyo").setLevel(logging.ERROR)
     cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac.tolist(), crystal.numbers.tolist())
     for tolerance in (tolerance_a, tolerance_a / 10, tolerance_a / 1000):
         try:
