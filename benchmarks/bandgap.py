@@ -28,14 +28,14 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bandgap" / "mp
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=0, help="test rows per split (0: all)")
-    parser.add_argument("--baseline-rows", type=int, default=20000, help="training rows of the baselines")
+    parser.add_argument("--baseline-rows", type=int, default=30000, help="training rows of the baselines (0: all)")
     parser.add_argument("--report", type=Path, help="write reports and parity plots here")
     given = parser.parse_args()
     print(describe("numpy", "torch", "gemmi", "spglib"))
     rows, _ = read_rows(DATA)
     part = split([row.id for row in rows], [row.formula for row in rows])
     random = np.random.default_rng(0)
-    train = random.permutation(np.flatnonzero(part == TRAIN))[: given.baseline_rows]
+    train = random.permutation(np.flatnonzero(part == TRAIN))[: given.baseline_rows or None]
     training = [rows[index] for index in train.tolist()]
     model = load()
     for name, parts in (("random rows", (TEST_ROWS, TEST_BOTH)), ("unseen formulas", (TEST_FORMULAS, TEST_BOTH))):

@@ -2,10 +2,12 @@
 
 Each step writes into one work folder and skips what lies there already, so that the whole can be stopped and resumed:
 
-    python -m finetune.regress prepare DATA.jsonl.gz WORK    features and graphs of every structure (20 minutes)
-    python -m finetune.regress trees WORK                    boosted trees (half an hour)
-    python -m finetune.regress network WORK                  the graph network, a checkpoint per epoch (hours)
+    python -m finetune.regress prepare DATA.jsonl.gz WORK    features and graphs of every structure (2 minutes)
+    python -m finetune.regress trees WORK                    boosted trees, in pieces of 100 (35 minutes)
+    python -m finetune.regress network WORK                  the graph network, a checkpoint per epoch (30 minutes)
     python -m finetune.regress ship WORK FOLDER              stack, calibrate, test, and write the model
+
+Times are for 2 idle cores and 105,000 structures. A step that was stopped continues when it is started again.
 """
 
 from __future__ import annotations
