@@ -136,9 +136,9 @@ class Described:
 class Blend:
     """How the outputs of the parts become one value.
 
-    `weights` maps the name of a part (a forest, or "network_median", "network_mean") to its share. `odds` does the same
-    for the log-odds of a gap ("gapped", "network_gapped"): where their sum is under `odds_below`, the material is taken
-    for a metal and the value is 0; so is a value under `zero_below`.
+    `weights` maps the name of a part (a forest, or a network's head as in "network3_median") to its share. `odds` does
+    the same for the log-odds of a gap ("gapped", "network3_gapped"): where their sum is under `odds_below`, the
+    material is taken for a metal and the value is 0; so is a value under `zero_below`.
     """
 
     weights: dict[str, float]
@@ -179,15 +179,15 @@ class StackSettings:
 
 
 class StackedModel:
-    """Boosted trees and a graph network on the same description, their outputs averaged."""
+    """Boosted trees and graph networks on the same description, their outputs averaged."""
 
-    def __init__(self, settings: StackSettings, forests: dict[str, Forest], network: Any | None) -> None:
+    def __init__(self, settings: StackSettings, forests: dict[str, Forest], networks: dict[str, Any]) -> None:
         self.settings = settings
         self.name = settings.name
         self.target = settings.target
         self.unit = settings.unit
         self._forests = forests
-        self._network = network
+        self._networks = networks
 
     def predict(self, structures: Iterable[Any], *, workers: int = 0) -> list[Prediction]:
         """Return one prediction per structure: a crystal, path, text, dictionary, record or pymatgen structure.
@@ -208,12 +208,10 @@ class StackedModel:
     def parts(self, features: Floats, described: Sequence[Described]) -> dict[str, Floats]:
         """Return the output of each part by itself."""
         parts = {name: predict_forest(self._forests[name], features) for name in self._forests if name != "scale"}
-        if self._network is not None:
-            from finetune.network import HEADS
-            from finetune.network import predict as predict_network
-
-            outputs = predict_network(self._network, _arrays(features, described))
-            parts |= {f"network_{head}": outputs[:, index] for index, head in enumerate(HEADS)}
+        if self._networks:
+            arrays = _arrays(features, described)
+            for name, network in self._networks.items():
+                parts |= network_parts(name, network, arrays)
         return parts
 
     def _answer(self, item: Described, figures: Iterator[list[float]]) -> Prediction:
@@ -222,6 +220,15 @@ class StackedModel:
             return Prediction(item.name, item.formula, nan, nan, nan, self.unit, self.name, item.error)
         value, low, high = next(figures)
         return Prediction(item.name, item.formula, value, low, high, self.unit, self.name)
+
+
+def network_parts(name: str, network: Any, arrays: Any) -> dict[str, Floats]:
+    """Return the heads of a network by part name: "network3_median", …"""
+    from finetune.network import HEADS
+    from finetune.network import predict as predict_network
+
+    outputs = predict_network(network, arrays)
+    return {f"{name}_{head}": outputs[:, index] for index, head in enumerate(HEADS)}
 
 
 def combine(settings: StackSettings, parts: dict[str, Floats], scale: Forest, features: Floats) -> Floats:
@@ -237,7 +244,7 @@ def scale_inputs(parts: dict[str, Floats], value: Floats, features: Floats) -> F
 
 
 def load_stack(folder: Path, settings: dict[str, Any]) -> StackedModel:
-    """Load the stacked model of a folder: settings.json, trees.safetensors and, where it has one, network.safetensors.
+    """Load the stacked model of a folder: settings.json, trees.safetensors, and one file for each of its networks.
 
     Raises:
         ModelError: a file is missing or damaged.
@@ -249,7 +256,7 @@ def load_stack(folder: Path, settings: dict[str, Any]) -> StackedModel:
         given = dict(settings["stack"])
         stacked = StackSettings(blend=Blend(**given.pop("blend")), **given)
         tensors = load_file(folder / "trees.safetensors")
-        network = _load_network(folder, settings["network"]) if settings.get("network") else None
+        networks = {name: _load_network(folder, name, given) for name, given in settings["networks"].items()}
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"the model in {str(folder)!r} is damaged: {error}") from error
     names = sorted({name.split(".")[0] for name in tensors})
@@ -257,14 +264,14 @@ def load_stack(folder: Path, settings: dict[str, Any]) -> StackedModel:
         name: from_tensors({key.split(".")[1]: value for key, value in tensors.items() if key.split(".")[0] == name})
         for name in names
     }
-    return StackedModel(stacked, forests, network)
+    return StackedModel(stacked, forests, networks)
 
 
 def save_stack(
     folder: Path,
     settings: StackSettings,
     forests: dict[str, Forest],
-    network: Any | None,
+    networks: dict[str, Any],
     *,
     extra: dict[str, Any],
 ) -> None:
@@ -275,23 +282,23 @@ def save_stack(
     (folder / "settings.json").unlink(missing_ok=True)
     tensors = {f"{name}.{key}": value for name, forest in forests.items() for key, value in forest.tensors().items()}
     save_file(tensors, folder / "trees.safetensors")
-    document = {"format": FORMAT, "kind": "stack", "stack": asdict(settings), **extra}
-    if network is not None:
+    for name, network in networks.items():
         # half precision: the network was trained in bfloat16, and the file is half as large
-        state = {name: value.numpy().astype(np.float16) for name, value in network.state_dict().items()}
-        save_file(state, folder / "network.safetensors")
-        document["network"] = asdict(network.settings)
+        state = {key: value.numpy().astype(np.float16) for key, value in network.state_dict().items()}
+        save_file(state, folder / f"{name}.safetensors")
+    described = {name: asdict(network.settings) for name, network in networks.items()}
+    document = {"format": FORMAT, "kind": "stack", "stack": asdict(settings), "networks": described, **extra}
     (folder / "settings.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _load_network(folder: Path, settings: dict[str, Any]) -> Any:
+def _load_network(folder: Path, name: str, settings: dict[str, Any]) -> Any:
     import torch
     from safetensors.torch import load_file
 
     from finetune.network import CrystalNetwork, NetworkSettings
 
     network = CrystalNetwork(NetworkSettings(**settings))
-    state = {name: value.to(torch.float32) for name, value in load_file(folder / "network.safetensors").items()}
+    state = {name: value.to(torch.float32) for name, value in load_file(folder / f"{name}.safetensors").items()}
     network.load_state_dict(state)
     return network.eval()
 

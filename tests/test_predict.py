@@ -87,7 +87,7 @@ def tiny_settings() -> StackSettings:
 def tiny(tmp_path: Path) -> StackedModel:
     """A model of one split: 5 eV where the electronegativities differ by more than 1, else 1 eV; ± 0.6."""
     forests = {"median": stump("negativity difference", 1.0, 1.0, 5.0), "scale": constant(0.3)}
-    save_stack(tmp_path / "tiny", tiny_settings(), forests, None, extra={})
+    save_stack(tmp_path / "tiny", tiny_settings(), forests, {}, extra={})
     model = load(tmp_path / "tiny")
     assert isinstance(model, StackedModel)
     return model

@@ -50,7 +50,7 @@ def test_the_recipe_makes_a_model_that_beats_the_mean(work: Path, monkeypatch: p
     for name in regress.TREES:
         assert list(regress.fit_trees(opened, name, threads=1))
     small = {"width": 16, "layers": 1, "epochs": 2}
-    assert len(list(regress.fit_network(opened, changes=small))) == 2
+    assert len(list(regress.fit_network(opened, "network3", changes=small))) == 2
     card = regress.ship(opened, work.parent / "model", threads=1)
     assert "| unseen formulas |" in card
     metrics = json.loads((work.parent / "model" / "metrics.json").read_text(encoding="utf-8"))
