@@ -1,4 +1,4 @@
-"""What works on this machine, and how to mend the rest; nothing here connects anywhere or prints a key."""
+"""What works on this machine, and how to mend the rest; no key is ever printed."""
 
 from __future__ import annotations
 

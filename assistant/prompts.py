@@ -31,10 +31,10 @@ QUOTES: dict[Language, str] = {
     "ja": "ライブラリからの引用です(言語モデルは使っていません。原文のまま):",
 }
 CONNECT_MODEL: dict[Language, str] = {
-    "en": "For a written answer connect a language model, for example: matlit ask --model openai/MODEL … "
-    "(with OPENAI_API_KEY set); matlit doctor shows what works here.",
-    "ja": "文章による回答には言語モデルを接続してください。例: matlit ask --model openai/MODEL … "
-    "(OPENAI_API_KEY を設定)。使えるものは matlit doctor で確認できます。",
+    "en": "These are quotes; matlit ask writes nothing of its own. To put passages before a language model from "
+    "Python, see assistant.chat.ChatModel; matlit doctor shows what works here.",
+    "ja": "以上は引用であり、matlit ask は文章を作りません。Python から言語モデルに渡すには assistant.chat.ChatModel を"
+    "ご覧ください。使えるものは matlit doctor で確認できます。",
 }
 ENGLISH_EMBEDDER: dict[Language, str] = {
     "en": "The library's embedder {embedder} reads English only, so this Japanese question was searched by words, "

@@ -13,7 +13,8 @@ def describe(*packages: str) -> str:
     """Return one line: processor, cores, memory, Python, and the versions of `packages`."""
     memory_gib = psutil.virtual_memory().total / 2**30
     versions = " ".join(f"{name} {version(name)}" for name in packages)
-    return f"{_processor()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, Python {platform.python_version()} {versions}".strip()
+    place = f"{_processor()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB"
+    return f"{place}, Python {platform.python_version()} {versions}".strip()
 
 
 def _processor() -> str:

@@ -25,6 +25,7 @@ KEYS = (
     "GOOGLE_API_KEY",
     "ANTHROPIC_API_KEY",
     "MP_API_KEY",
+    "MATLIT_SERVER_KEY",
     "HF_TOKEN",
 )
 

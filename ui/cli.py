@@ -41,8 +41,13 @@ class Context:
     debug: bool = False
 
     def settings(self) -> Settings:
-        """Return the settings in force for this call."""
-        return load_settings(flags=self.flags)
+        """Return the settings in force for this call; from here on, offline mode is enforced at the socket."""
+        settings = load_settings(flags=self.flags)
+        if settings.models.offline:
+            from assistant.offline import enforce
+
+            enforce()
+        return settings
 
 
 SHARED_OPTIONS = (
@@ -61,7 +66,8 @@ class Verb(click.Command):
 
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.extend(SHARED_OPTIONS)
+        own = {name for parameter in self.params for name in parameter.opts}
+        self.params.extend(option for option in SHARED_OPTIONS if not own & set(option.opts))
         self.examples = examples
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -329,6 +335,48 @@ def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | N
     evaluation = evaluate_answers(file, assistant=assistant(context), rows=rows, limit=limit, seed=seed)
     emit(context, evaluation.to_json(), lambda: show_evaluation(evaluation))
     return DONE
+
+
+@evaluate.command("bandgap", examples="matlit eval bandgap mp_bandgap.jsonl.gz --limit 2000")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", "predictor", default="shipped", metavar="DIR", help="A trained predictor (default: shipped).")
+@click.option("--predictions", type=click.Path(path_type=Path), metavar="CSV", help="Another program's: id,prediction.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write Markdown, JSON and parity plots.")
+@click.option("--no-baselines", is_flag=True, help="Leave out the baselines, which take most of the time.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records.")
+@click.pass_obj
+def eval_bandgap(context: Context, /, file: Path, predictor: str, report: Path | None, **options: Any) -> int:
+    """Score predicted band gaps on a FILE of records, beside baselines on the same rows."""
+    from finetune.evaluate import evaluate_file, write_report
+    from ui.show import show_evaluation
+
+    limit, baselines = options["limit"] or 0, not options["no_baselines"]
+    found = evaluate_file(file, model=predictor, predictions=options["predictions"], baselines=baselines, limit=limit)
+    if report:
+        write_report(found, report)
+    emit(context, found.to_json(), lambda: show_evaluation(found))
+    return DONE
+
+
+@matlit.command(
+    examples="""matlit predict POSCAR
+    matlit predict structures/ --json"""
+)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--target", type=click.Choice(["band_gap"]), default="band_gap", help="What to predict.")
+@click.option("--model", "predictor", default="shipped", metavar="DIR", help="A trained predictor (default: shipped).")
+@click.pass_obj
+def predict(context: Context, paths: tuple[Path, ...], target: str, predictor: str) -> int:
+    """Predict the PBE band gap of crystal structures (CIF, POSCAR, pymatgen JSON), with a 90 % interval."""
+    from finetune.predict import load, predict_files
+    from ui.show import show_predictions
+
+    found = list(predict_files(paths, model=load(predictor)))
+    emit(context, [one.to_json() for one in found], lambda: show_predictions(found))
+    failed = sum(bool(one.error) for one in found)
+    if failed == len(found):
+        return FAILED
+    return PARTLY if failed else DONE
 
 
 @matlit.command()

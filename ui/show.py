@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from assistant import Answer
     from assistant.doctor import Check
     from assistant.metrics import Evaluation
+    from finetune.evaluate import Report as BandGapReport
+    from finetune.predict import Prediction
     from ingest.pipeline import Event, Report
     from ingest.verify import VerifyReport
 
@@ -128,7 +130,15 @@ def show_answer(answer: Answer, *, bibtex: bool = False) -> None:
         say(answer.bibtex())
 
 
-def show_evaluation(evaluation: Evaluation) -> None:
+def show_predictions(predictions: Sequence[Prediction]) -> None:
+    """Print one line per structure: its predicted gap with the interval, or why there is none."""
+    for prediction in predictions:
+        say(f"{prediction.name}: {prediction}" if not prediction.error else str(prediction))
+    if any(not prediction.error for prediction in predictions):
+        say("Predicted PBE gaps, which lie below measured ones.", err=True)
+
+
+def show_evaluation(evaluation: Evaluation | BandGapReport) -> None:
     """Print every metric with its interval, then what was measured how."""
     longest = max(map(len, evaluation.metrics), default=0)
     for name, metric in evaluation.metrics.items():

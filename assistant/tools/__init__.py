@@ -1,8 +1,8 @@
 """The tools an assistant may call: typed functions, their JSON schemas, and one way to run them by name.
 
 A tool is a plain function: its annotations become the schema, its docstring the description. `call` checks arguments,
-bounds time and size, and gives errors back as data. Built in are the calculator, structures, materials, papers and the
-band gap predictor; others join as functions handed over, or through the entry point group `matlit.tools`.
+bounds time and size, and gives errors back as data. Built in is what `BUILTIN` lists; others join as functions handed
+over, or through the entry point group `matlit.tools`.
 """
 
 from __future__ import annotations
