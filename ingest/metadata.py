@@ -343,7 +343,9 @@ def _doi(document: Document, printed: _Printed, path: Path) -> str:
     named = _named_doi(path)
     own = [doi for doi in _dois(printed.first) if not _in_references(document, doi)]
     running = [doi for doi in _dois("\n".join(printed.front[1:])) if _on_how_many(doi, printed.front) > 1]
-    alone = [doi for doi in _dois(printed.last) if _on_its_own_line(doi, printed.last)]
+    alone = [
+        doi for doi in _dois(printed.last) if _on_its_own_line(doi, printed.last) and not _in_references(document, doi)
+    ]
     claimed = clean_doi(document.metadata.doi)
     candidates = [claimed, *own, *running, *(alone if len(alone) == 1 else [])]
     by_name = next((doi for doi in candidates if named and _same_letters(doi, path.stem)), "")
@@ -358,11 +360,9 @@ def _dois(text: str) -> list[str]:
 
 
 def _in_references(document: Document, doi: str) -> bool:
-    if not document.pages:
-        return False
-    page = document.pages[0]
-    places = [match.start() for match in re.finditer(re.escape(doi), page.text)]
-    blocks = [page.block_at(place) for place in places]
+    """Tell whether a DOI stands on the first or last page, and there in the reference list only."""
+    ends = (document.pages[0], document.pages[-1]) if document.pages else ()
+    blocks = [page.block_at(match.start()) for page in ends for match in re.finditer(re.escape(doi), page.text)]
     return bool(blocks) and all(block is not None and block.kind == "reference" for block in blocks)
 
 

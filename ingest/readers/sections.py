@@ -18,6 +18,7 @@ from ingest.readers.paragraphs import (
 )
 
 HEADING_WORDS = 16
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
 _ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s|$)|[a-z]\)\s)")
 _FOOT = re.compile(
@@ -128,7 +129,7 @@ def _mark_title(pages: Sequence[list[Draft]], heights: Sequence[float], body: fl
     if not candidates:
         return
     known = _plain(title)
-    if len(known) >= 12:
+    if len(known) + len(_CJK.findall(known)) >= 12:
         for page, draft in candidates:
             if _resembles(_plain(draft.text), known):
                 draft.kind = "title"
@@ -148,7 +149,7 @@ def _resembles(text: str, known: str) -> bool:
 
 
 def _title_score(draft: Draft, body: float, height: float) -> float:
-    words = len(draft.text.split())
+    words = _word_count(draft.text)
     if (
         words < 2
         or words > 45
@@ -165,6 +166,11 @@ def _title_score(draft: Draft, body: float, height: float) -> float:
         return 0.0
     score = size + (0.15 if draft.bold else 0.0) + 0.03 * min(words, 10)
     return score - 0.5 * max(draft.first.top / height - 0.35, 0.0) * 2
+
+
+def _word_count(text: str) -> int:
+    """Return how many words a text has; Japanese and Chinese write none, two characters stand for one there."""
+    return len(text.split()) + len(_CJK.findall(text)) // 2
 
 
 def _join_title(drafts: list[Draft], title: Draft) -> None:
