@@ -21,9 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from _machine import describe
+from benchmarks._machine import describe
 
-sys.path.remove(str(Path(__file__).resolve().parent))  # beside this file lies ingest.py, which is not the package
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT.parent / "shared" / "data" / "papers"
