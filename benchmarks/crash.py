@@ -23,7 +23,6 @@ from pathlib import Path
 
 from benchmarks._machine import describe
 
-
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT.parent / "shared" / "data" / "papers"
 

@@ -24,8 +24,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-from benchmarks._machine import describe
 
+from benchmarks._machine import describe
 from ingest.chunk import chunk_document
 from ingest.embed import Embedder, Vectors, make_embedder, make_tokeniser
 from ingest.records import Document, Metadata, Page
