@@ -1,0 +1,73 @@
+"""`matlit eval`: how good search, answers and predictions are on your own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ui.command import DONE, Context, Verbs, assistant, emit
+
+if TYPE_CHECKING:
+    from assistant.retrieve import Mode
+
+
+@click.group("eval", cls=Verbs)
+def evaluate() -> None:
+    """Measure retrieval and answers on your own questions."""
+
+
+@evaluate.command("retrieval", examples="matlit eval retrieval scifact --mode hybrid")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "lexical"]), default="hybrid", help="How to search.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N queries.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.pass_obj
+def eval_retrieval(context: Context, folder: Path, mode: Mode, limit: int | None, seed: int) -> int:
+    """Score search on a FOLDER in BEIR layout: corpus.jsonl[.gz], queries.jsonl, qrels.tsv."""
+    from assistant.evaluate_retrieval import evaluate_retrieval
+    from ui.engine import open_embedder
+    from ui.show import show_evaluation
+
+    embedder = open_embedder(context.settings())
+    evaluation = evaluate_retrieval(folder, embedder=embedder, mode=mode, limit=limit, seed=seed)
+    emit(context, evaluation.to_json(), lambda: show_evaluation(evaluation))
+    return DONE
+
+
+@evaluate.command("answers", examples="matlit eval answers benchmarks/questions.jsonl --rows rows.jsonl")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.Path(path_type=Path), metavar="FILE", help="Write every answer as a JSON line.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N questions.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.pass_obj
+def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | None, seed: int) -> int:
+    """Score answers on a FILE of JSON lines: id, question, answer, and doc where known."""
+    from assistant.evaluate import evaluate_answers
+    from ui.show import show_evaluation
+
+    evaluation = evaluate_answers(file, assistant=assistant(context), rows=rows, limit=limit, seed=seed)
+    emit(context, evaluation.to_json(), lambda: show_evaluation(evaluation))
+    return DONE
+
+
+@evaluate.command("bandgap", examples="matlit eval bandgap mp_bandgap.jsonl.gz --limit 2000")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", "predictor", default="shipped", metavar="DIR", help="A trained predictor (default: shipped).")
+@click.option("--predictions", type=click.Path(path_type=Path), metavar="CSV", help="Another program's: id,prediction.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write Markdown, JSON and parity plots.")
+@click.option("--no-baselines", is_flag=True, help="Leave out the baselines, which take most of the time.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records.")
+@click.pass_obj
+def eval_bandgap(context: Context, /, file: Path, predictor: str, report: Path | None, **options: Any) -> int:
+    """Score predicted band gaps on a FILE of records, beside baselines on the same rows."""
+    from finetune.evaluate import evaluate_file, write_report
+    from ui.show import show_evaluation
+
+    limit, baselines = options["limit"] or 0, not options["no_baselines"]
+    found = evaluate_file(file, model=predictor, predictions=options["predictions"], baselines=baselines, limit=limit)
+    if report:
+        write_report(found, report)
+    emit(context, found.to_json(), lambda: show_evaluation(found))
+    return DONE
