@@ -127,7 +127,7 @@ def element_matrix() -> Floats:
 @cache
 def metals() -> npt.NDArray[np.bool_]:
     """Return, by atomic number, whether the element is a metal."""
-    return np.array([symbol not in _NONMETALS for symbol in SYMBOLS])
+    return np.array([symbol not in _NONMETALS for symbol in SYMBOLS[: LAST + 1]])
 
 
 ELEMENT_COLUMNS = (*PROPERTIES, "valence_electrons", "frontier_energy")

@@ -177,7 +177,7 @@ def make_crystal(lattice: Any, species: Any, frac: Any, *, name: str = "") -> Cr
 
 
 def _number(symbol: str) -> int:
-    if symbol in NUMBERS:
+    if NUMBERS.get(symbol, LAST + 1) <= LAST:
         return NUMBERS[symbol]
     if symbol in ("D", "T"):
         return 1

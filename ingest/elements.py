@@ -1,7 +1,9 @@
-"""Properties of the chemical elements 1 to 103 as numbers, so that features need no heavy package.
+"""The chemical elements: symbols, English and Japanese names, atomic weights, and properties as numbers.
 
-Facts as tabulated in pymatgen's periodic table and its sources: Pauling electronegativities, calculated (Clementi 1967)
-and empirical (Slater 1964) atomic radii, van der Waals and metallic radii (ångström), electron affinity and ionisation
+Names are IUPAC's (2016 and after) and those of the Chemical Society of Japan. Weights are standard atomic weights, or
+the mass number of the longest-lived isotope where there is none. The properties of the elements 1 to 103 are facts as
+tabulated in pymatgen's periodic table and its sources: Pauling electronegativities, calculated (Clementi 1967) and
+empirical (Slater 1964) atomic radii, van der Waals and metallic radii (ångström), electron affinity and ionisation
 energies (eV, NIST), melting points (K), molar volumes (cm³/mol), Mendeleev numbers (Pettifor 1984), LDA orbital
 energies of the neutral atom (hartree, NIST, Kotochigova 1997), and the bond valence parameters r (ångström) and c of
 O'Keeffe and Brese, J. Am. Chem. Soc. 113, 3226 (1991). A dash in the table means that no value is published.
@@ -10,9 +12,79 @@ O'Keeffe and Brese, J. Am. Chem. Soc. 113, 3226 (1991). A dash in the table mean
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # reading formulas in a text must not wait for numpy
+    import numpy as np
+    import numpy.typing as npt
+
+# symbol, English name, Japanese name, atomic weight (u); by atomic number
+_NAMES = """
+H hydrogen 水素 1.00794|He helium ヘリウム 4.0026|Li lithium リチウム 6.941|Be beryllium ベリリウム 9.01218
+B boron ホウ素 10.811|C carbon 炭素 12.0107|N nitrogen 窒素 14.0067|O oxygen 酸素 15.9994|F fluorine フッ素 18.9984
+Ne neon ネオン 20.1797|Na sodium ナトリウム 22.9898|Mg magnesium マグネシウム 24.305
+Al aluminium アルミニウム 26.9815|Si silicon ケイ素 28.0855|P phosphorus リン 30.9738|S sulfur 硫黄 32.065
+Cl chlorine 塩素 35.453|Ar argon アルゴン 39.948|K potassium カリウム 39.0983|Ca calcium カルシウム 40.078
+Sc scandium スカンジウム 44.9559|Ti titanium チタン 47.867|V vanadium バナジウム 50.9415|Cr chromium クロム 51.9961
+Mn manganese マンガン 54.938|Fe iron 鉄 55.845|Co cobalt コバルト 58.9332|Ni nickel ニッケル 58.6934
+Cu copper 銅 63.546|Zn zinc 亜鉛 65.409|Ga gallium ガリウム 69.723|Ge germanium ゲルマニウム 72.64
+As arsenic ヒ素 74.9216|Se selenium セレン 78.96|Br bromine 臭素 79.904|Kr krypton クリプトン 83.798
+Rb rubidium ルビジウム 85.4678|Sr strontium ストロンチウム 87.62|Y yttrium イットリウム 88.9059
+Zr zirconium ジルコニウム 91.224|Nb niobium ニオブ 92.9064|Mo molybdenum モリブデン 95.94
+Tc technetium テクネチウム 98|Ru ruthenium ルテニウム 101.07|Rh rhodium ロジウム 102.906
+Pd palladium パラジウム 106.42|Ag silver 銀 107.868|Cd cadmium カドミウム 112.411|In indium インジウム 114.818
+Sn tin スズ 118.71|Sb antimony アンチモン 121.76|Te tellurium テルル 127.6|I iodine ヨウ素 126.904
+Xe xenon キセノン 131.293|Cs caesium セシウム 132.905|Ba barium バリウム 137.327|La lanthanum ランタン 138.905
+Ce cerium セリウム 140.116|Pr praseodymium プラセオジム 140.908|Nd neodymium ネオジム 144.242
+Pm promethium プロメチウム 145|Sm samarium サマリウム 150.36|Eu europium ユウロピウム 151.964
+Gd gadolinium ガドリニウム 157.25|Tb terbium テルビウム 158.925|Dy dysprosium ジスプロシウム 162.5
+Ho holmium ホルミウム 164.93|Er erbium エルビウム 167.259|Tm thulium ツリウム 168.934
+Yb ytterbium イッテルビウム 173.04|Lu lutetium ルテチウム 174.967|Hf hafnium ハフニウム 178.49
+Ta tantalum タンタル 180.948|W tungsten タングステン 183.84|Re rhenium レニウム 186.207|Os osmium オスミウム 190.23
+Ir iridium イリジウム 192.217|Pt platinum 白金 195.084|Au gold 金 196.967|Hg mercury 水銀 200.59
+Tl thallium タリウム 204.383|Pb lead 鉛 207.2|Bi bismuth ビスマス 208.98|Po polonium ポロニウム 210
+At astatine アスタチン 210|Rn radon ラドン 220|Fr francium フランシウム 223|Ra radium ラジウム 226
+Ac actinium アクチニウム 227|Th thorium トリウム 232.038|Pa protactinium プロトアクチニウム 231.036
+U uranium ウラン 238.029|Np neptunium ネプツニウム 237|Pu plutonium プルトニウム 244|Am americium アメリシウム 243
+Cm curium キュリウム 247|Bk berkelium バークリウム 247|Cf californium カリホルニウム 251
+Es einsteinium アインスタイニウム 252|Fm fermium フェルミウム 257|Md mendelevium メンデレビウム 258
+No nobelium ノーベリウム 259|Lr lawrencium ローレンシウム 262|Rf rutherfordium ラザホージウム 267
+Db dubnium ドブニウム 268|Sg seaborgium シーボーギウム 269|Bh bohrium ボーリウム 270|Hs hassium ハッシウム 270
+Mt meitnerium マイトネリウム 278|Ds darmstadtium ダームスタチウム 281|Rg roentgenium レントゲニウム 282
+Cn copernicium コペルニシウム 285|Nh nihonium ニホニウム 286|Fl flerovium フレロビウム 289
+Mc moscovium モスコビウム 290|Lv livermorium リバモリウム 293|Ts tennessine テネシン 294|Og oganesson オガネソン 294
+"""
+_NAMED = tuple(tuple(entry.split()) for line in _NAMES.strip().splitlines() for entry in line.split("|"))
+
+SYMBOLS: tuple[str, ...] = ("", *(row[0] for row in _NAMED))  # by atomic number
+NUMBERS: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOLS) if symbol}
+WEIGHTS_U: dict[str, float] = {row[0]: float(row[3]) for row in _NAMED}
+
+# "lead" is mostly a verb, and 金 (gold) and リン (phosphorus) are parts of many Japanese words: 金属, 合金, プリント.
+_MISLEADING = {"lead", "金", "リン"}
+_OTHER_SPELLINGS = {
+    "aluminum": "Al",
+    "sulphur": "S",
+    "cesium": "Cs",
+    "wolfram": "W",
+    "シリコン": "Si",
+    "珪素": "Si",
+    "弗素": "F",
+    "砒素": "As",
+    "燐": "P",
+    "プラチナ": "Pt",
+    "リチウム": "Li",
+    "錫": "Sn",
+}
+NAMES: dict[str, str] = {
+    name: symbol for symbol, english, japanese, _ in _NAMED for name in (english, japanese) if name not in _MISLEADING
+} | _OTHER_SPELLINGS
+
+# Symbols that are hardly ever anything else when they stand alone in a scientific text.
+_BARE = """
+Li Na Mg Al Si Ca Ti Cr Mn Fe Ni Cu Zn Ga Ge Rb Sr Zr Nb Ru Rh Pd Ag Cd Sn Sb Cs Ba Ce Gd Hf Pt Au Hg Pb Bi Yb
+"""
+BARE_SYMBOLS: frozenset[str] = frozenset(_BARE.split())
 
 LAST = 103  # lawrencium: nothing is tabulated beyond it
 
@@ -152,8 +224,12 @@ Lr 1.3 7 3 34 - - - - -0.31 4.96 14.54 21.8 2 1 0 14 1900 - - - - - - - 3 3
 """  # noqa: E501
 _ROWS = tuple(tuple(line.split()) for line in _TABLE.strip().splitlines())
 
-SYMBOLS: tuple[str, ...] = ("", *(row[0] for row in _ROWS))  # by atomic number
-NUMBERS: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOLS) if symbol}
+
+def electronegativity(symbol: str) -> float | None:
+    """Return an element's electronegativity on Pauling's scale, or None where there is none."""
+    number = NUMBERS[symbol]
+    cell = _ROWS[number - 1][1] if number <= LAST else "-"
+    return None if cell == "-" else float(cell)
 
 
 @cache
@@ -164,6 +240,8 @@ def table() -> npt.NDArray[np.float64]:
     nearest in atomic number, so that every statistic over a formula is defined. Orbital energies of shells that the
     free atom does not hold are 0.
     """
+    import numpy as np
+
     known = np.array([[_number(cell) for cell in row[1 : 1 + len(PROPERTIES)]] for row in _ROWS])
     groups = known[:, PROPERTIES.index("group")]
     for column, name in enumerate(PROPERTIES):
@@ -190,6 +268,8 @@ def _number(cell: str) -> float:
 
 
 def _fill(values: npt.NDArray[np.float64], groups: npt.NDArray[np.float64]) -> None:
+    import numpy as np
+
     known = np.flatnonzero(~np.isnan(values))
     for missing in np.flatnonzero(np.isnan(values)):
         family = known[groups[known] == groups[missing]]

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from ingest.periodic import BARE_SYMBOLS, NAMES, SYMBOLS
+from ingest.elements import BARE_SYMBOLS, NAMES, NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,8 @@ def _closing_tag(text: str, end: int) -> int:
 
 # Nobody has made compounds of the heaviest elements, but Ds, Ts and Mc end many abbreviations: CNTs, SODs.
 _SUPERHEAVY = _set("Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og")
-_TWO = sorted(symbol for symbol in SYMBOLS - _SUPERHEAVY if len(symbol) == 2)
-_ONE = sorted(symbol for symbol in SYMBOLS if len(symbol) == 1)
+_TWO = sorted(symbol for symbol in NUMBERS.keys() - _SUPERHEAVY if len(symbol) == 2)
+_ONE = sorted(symbol for symbol in NUMBERS if len(symbol) == 1)
 _EL = "(?:" + "|".join(_TWO) + "|[" + "".join(_ONE) + "]|D(?=2O)|D(?=,|2O))"
 _NUM = r"(?:\d+(?:\.\d+)?(?:/\d+)?)"
 _VAR = r"(?:[xyzδ](?![a-zα-ω]))"
@@ -267,7 +267,7 @@ def _without_glued_charge(body: str, charge: str) -> str:
 
 def _mass_number(match: re.Match[str]) -> tuple[int, int, _Parsed] | None:
     symbol = match["body"]
-    if symbol not in SYMBOLS:
+    if symbol not in NUMBERS:
         return None
     mass = "".join(str(_SUPER.index(char)) for char in match["mass"])
     return match.start("mass"), match.end("body"), _Parsed(mass + symbol, frozenset({symbol}))

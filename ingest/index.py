@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import formulas, lexical
+from ingest.elements import NAMES, NUMBERS
 from ingest.errors import BadInput
-from ingest.periodic import NAMES, SYMBOLS
 from ingest.records import Chunk, Filter
 
 # What a Chroma collection is created with: `create_collection(..., configuration={"hnsw": HNSW})`.
@@ -270,7 +270,7 @@ def _surplus(connection: sqlite3.Connection, k: int, allowed: Rows | None) -> in
 def _symbol(element: str) -> str:
     symbol = element.strip()
     symbol = NAMES.get(symbol.lower(), symbol[:1].upper() + symbol[1:].lower())
-    if symbol not in SYMBOLS:
+    if symbol not in NUMBERS:
         raise BadInput(
             f"{element!r} is no chemical element", hint="Give symbols or names, for example: --elements Li,O"
         )

@@ -17,10 +17,10 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from ingest.elements import NUMBERS, WEIGHTS_U, electronegativity
 from ingest.errors import BadInput
 from ingest.records import Chunk, chunk_id
 
@@ -516,7 +516,7 @@ def _cell(value: object) -> _Cell | None:
     for number, site in enumerate(sites, start=1):
         for element, share in _occupants(site, f"structure.sites[{number}]"):
             amounts[element] = amounts.get(element, 0.0) + share
-    mass = sum(amount * elements_table()[element].mass_u for element, amount in amounts.items())
+    mass = sum(amount * WEIGHTS_U[element] for element, amount in amounts.items())
     return _Cell(
         json=json.dumps(value, separators=(",", ":"), sort_keys=True),
         elements=tuple(sorted(amounts)),
@@ -600,20 +600,8 @@ def lattice_matrix(a: float, b: float, c: float, alpha: float, beta: float, gamm
 # --- formulas of records --------------------------------------------------------------------------
 
 
-class _Element(NamedTuple):
-    mass_u: float
-    electronegativity: float  # Pauling's scale; 9 where there is none, which puts noble gases last
-
-
-@cache
-def elements_table() -> dict[str, _Element]:
-    """Return atomic weight (u; of the longest-lived isotope where none is standard) and Pauling electronegativity."""
-    rows = (entry.split() for entry in _ELEMENTS.split(","))
-    return {symbol: _Element(float(mass), 9.0 if chi == "-" else float(chi)) for symbol, mass, chi in rows}
-
-
 def _known(element: object, field: str) -> str:
-    if not isinstance(element, str) or element not in elements_table():
+    if not isinstance(element, str) or element not in NUMBERS:
         raise _FieldError(field, f"names {_show(element)}, which is no element")
     return element
 
@@ -649,7 +637,7 @@ def composition(formula: str, *, field: str = "formula_pretty") -> dict[str, flo
 def reduced_formula(amounts: Mapping[str, float]) -> str:
     """Return the reduced formula with the elements in the order of electronegativity: LiFePO4, TiO2."""
     reduced = _reduced(amounts)
-    order = sorted(reduced, key=lambda element: (elements_table()[element].electronegativity, element))
+    order = sorted(reduced, key=lambda element: (electronegativity(element) or math.inf, element))
     return "".join(element + ("" if reduced[element] == 1 else f"{reduced[element]:g}") for element in order)
 
 
@@ -893,26 +881,3 @@ def _within(column: str, bounds: Range | None) -> Iterator[tuple[str, Sequence[o
     for sign, bound in zip((">=", "<="), bounds or (), strict=False):
         if bound is not None:
             yield f"{column} {sign} ?", (bound,)
-
-
-# symbol, standard atomic weight, Pauling electronegativity
-_ELEMENTS = """
-H 1.00794 2.2, He 4.0026 -, Li 6.941 0.98, Be 9.01218 1.57, B 10.811 2.04, C 12.0107 2.55, N 14.0067 3.04,
-O 15.9994 3.44, F 18.9984 3.98, Ne 20.1797 -, Na 22.9898 0.93, Mg 24.305 1.31, Al 26.9815 1.61,
-Si 28.0855 1.9, P 30.9738 2.19, S 32.065 2.58, Cl 35.453 3.16, Ar 39.948 -, K 39.0983 0.82, Ca 40.078 1,
-Sc 44.9559 1.36, Ti 47.867 1.54, V 50.9415 1.63, Cr 51.9961 1.66, Mn 54.938 1.55, Fe 55.845 1.83,
-Co 58.9332 1.88, Ni 58.6934 1.91, Cu 63.546 1.9, Zn 65.409 1.65, Ga 69.723 1.81, Ge 72.64 2.01,
-As 74.9216 2.18, Se 78.96 2.55, Br 79.904 2.96, Kr 83.798 3, Rb 85.4678 0.82, Sr 87.62 0.95,
-Y 88.9059 1.22, Zr 91.224 1.33, Nb 92.9064 1.6, Mo 95.94 2.16, Tc 98 1.9, Ru 101.07 2.2, Rh 102.906 2.28,
-Pd 106.42 2.2, Ag 107.868 1.93, Cd 112.411 1.69, In 114.818 1.78, Sn 118.71 1.96, Sb 121.76 2.05,
-Te 127.6 2.1, I 126.904 2.66, Xe 131.293 2.6, Cs 132.905 0.79, Ba 137.327 0.89, La 138.905 1.1,
-Ce 140.116 1.12, Pr 140.908 1.13, Nd 144.242 1.14, Pm 145 1.13, Sm 150.36 1.17, Eu 151.964 1.2,
-Gd 157.25 1.2, Tb 158.925 1.1, Dy 162.5 1.22, Ho 164.93 1.23, Er 167.259 1.24, Tm 168.934 1.25,
-Yb 173.04 1.1, Lu 174.967 1.27, Hf 178.49 1.3, Ta 180.948 1.5, W 183.84 2.36, Re 186.207 1.9,
-Os 190.23 2.2, Ir 192.217 2.2, Pt 195.084 2.28, Au 196.967 2.54, Hg 200.59 2, Tl 204.383 1.62,
-Pb 207.2 2.33, Bi 208.98 2.02, Po 210 2, At 210 2.2, Rn 220 2.2, Fr 223 0.7, Ra 226 0.9, Ac 227 1.1,
-Th 232.038 1.3, Pa 231.036 1.5, U 238.029 1.38, Np 237 1.36, Pu 244 1.28, Am 243 1.3, Cm 247 1.3,
-Bk 247 1.3, Cf 251 1.3, Es 252 1.3, Fm 257 1.3, Md 258 1.3, No 259 1.3, Lr 262 1.3, Rf 267 -, Db 268 -,
-Sg 269 -, Bh 270 -, Hs 270 -, Mt 278 -, Ds 281 -, Rg 282 -, Cn 285 -, Nh 286 -, Fl 289 -, Mc 290 -,
-Lv 293 -, Ts 294 -, Og 294 -
-"""

@@ -116,10 +116,10 @@ def parse_years(text: str) -> tuple[int | None, int | None]:
 
 def parse_elements(text: str) -> frozenset[str]:
     """Read `Li,O` (or `Li O`, `li-o`) as chemical symbols."""
-    from ingest.periodic import SYMBOLS
+    from ingest.elements import NUMBERS
 
     given = [part.strip().capitalize() for part in text.replace("-", ",").replace(" ", ",").split(",") if part.strip()]
-    unknown = [symbol for symbol in given if symbol not in SYMBOLS]
+    unknown = [symbol for symbol in given if symbol not in NUMBERS]
     if unknown or not given:
         raise BadInput(f"{', '.join(unknown) or text!r} is no chemical element", hint="Write symbols: --elements Li,O")
     return frozenset(given)
