@@ -9,12 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assistant.answer import Answer, Assistant
-    from assistant.citations import Citation
+    from assistant.answer import Answer
+    from assistant.assistant import Assistant, Chat
+    from assistant.attachments import Attachment
+    from assistant.citations import Citation, Claim
 
-__all__ = ["Answer", "Assistant", "Citation"]
+__all__ = ["Answer", "Assistant", "Attachment", "Chat", "Citation", "Claim"]
 
-_HOME = {"Answer": "assistant.answer", "Assistant": "assistant.answer", "Citation": "assistant.citations"}
+_HOME = {
+    "Answer": "assistant.answer",
+    "Assistant": "assistant.assistant",
+    "Attachment": "assistant.attachments",
+    "Chat": "assistant.assistant",
+    "Citation": "assistant.citations",
+    "Claim": "assistant.citations",
+}
 
 
 def __getattr__(name: str) -> Any:

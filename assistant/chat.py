@@ -286,7 +286,7 @@ class ChatModel:
     async def achat(self, messages: Sequence[Message], **options: Any) -> Reply:
         """Do what `chat` does without holding up the event loop; its options are the same."""
         reply: Reply | None = None
-        async for item in _in_thread(lambda: iter([self.chat(messages, **options)])):
+        async for item in in_thread(lambda: iter([self.chat(messages, **options)])):
             reply = item
         if reply is None:  # the thread puts either a reply or an error
             raise RuntimeError("the call ended without a reply")
@@ -294,7 +294,7 @@ class ChatModel:
 
     async def astream(self, messages: Sequence[Message], **options: Any) -> AsyncIterator[Delta | Reply]:
         """Do what `stream` does without holding up the event loop; leaving the loop early stops the model."""
-        async for item in _in_thread(partial(self.stream, messages, **options)):
+        async for item in in_thread(partial(self.stream, messages, **options)):
             yield item
 
     def close(self) -> None:
@@ -374,7 +374,7 @@ def _estimate(request: Request) -> int:
     return characters // 4 + (request.max_tokens or 0)
 
 
-async def _in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+async def in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
     """Yield what the iterator that `make` returns yields, running it in a thread of its own.
 
     A thread per call, not the loop's shared few: calls wait for a network, and the limiter bounds how many run.

@@ -47,7 +47,7 @@ def run_demo(
 
     Raises BadInput when the folder holds something else, so that nobody's own library is mixed with the sample.
     """
-    from assistant.answer import Assistant
+    from assistant.assistant import Assistant
     from ingest.embed import make_embedder
     from ingest.library import Library
     from ingest.settings import Settings

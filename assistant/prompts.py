@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 Language = Literal["en", "ja"]
+Strategy = Literal["auto", "zero-shot", "few-shot", "cot"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 REFUSAL: dict[Language, str] = {
     "en": "I found no answer to this in the library.",
@@ -31,10 +33,8 @@ QUOTES: dict[Language, str] = {
     "ja": "ライブラリからの引用です(言語モデルは使っていません。原文のまま):",
 }
 CONNECT_MODEL: dict[Language, str] = {
-    "en": "These are quotes; matlit ask writes nothing of its own. To put passages before a language model from "
-    "Python, see assistant.chat.ChatModel; matlit doctor shows what works here.",
-    "ja": "以上は引用であり、matlit ask は文章を作りません。Python から言語モデルに渡すには assistant.chat.ChatModel を"
-    "ご覧ください。使えるものは matlit doctor で確認できます。",
+    "en": "These are quotes: no language model is connected. matlit models lists what can be; then ask with --model.",
+    "ja": "以上は引用です(言語モデルは未接続)。使えるモデルは matlit models で一覧でき、--model で指定します。",
 }
 ENGLISH_EMBEDDER: dict[Language, str] = {
     "en": "The library's embedder {embedder} reads English only, so this Japanese question was searched by words, "

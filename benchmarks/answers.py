@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from assistant import extractive
-from assistant.answer import Assistant
+from assistant.assistant import Assistant
 from assistant.evaluate import GoldQuestion, Row, answer_all, read_questions, squash, summarise
 from assistant.metrics import Evaluation, bootstrap_mean
 from benchmarks._machine import describe

@@ -25,7 +25,8 @@ from pathlib import Path
 import pypdf
 import pypdfium2
 
-from assistant.answer import Answer, Assistant
+from assistant.answer import Answer
+from assistant.assistant import Assistant
 from assistant.citations import Citation
 from assistant.evaluate import read_questions
 from benchmarks._machine import describe

@@ -37,7 +37,12 @@ def open_assistant(settings: Settings) -> Assistant:
     """Open the assistant over the library in force."""
     from assistant import Assistant
 
-    return Assistant(settings.library_path, model=settings.models.model, offline=is_offline(settings))
+    return Assistant(
+        settings.library_path,
+        settings.models.model,
+        offline=settings.models.offline,
+        download=settings.embedding.download,
+    )
 
 
 def run_ingest(

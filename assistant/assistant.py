@@ -1,0 +1,237 @@
+"""`Assistant`: ask a library, in one call or event by event, from threads, event loops and notebooks; `Chat` remembers.
+
+This file wires: what is found comes from `assistant.evidence`, who answers from `assistant.quoting` or a model. It
+checks what was handed over, counts the time, and writes the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from assistant import journal, quoting
+from assistant.answer import Answer
+from assistant.attachments import Attachment, read_attachments
+from assistant.chat import Message, in_thread
+from assistant.events import Answered, Event, Searched, Started, TextDelta
+from assistant.evidence import Findings, find
+from assistant.prompts import STRATEGIES, Strategy
+from assistant.retrieve import Mode, search
+from ingest.embed import Embedder, make_embedder
+from ingest.errors import BadInput, ModelError
+from ingest.library import Library
+from ingest.records import Filter, Hit
+
+MAX_QUESTION = 10_000  # characters
+MAX_QUOTES = 5
+PASSAGES = 20  # retrieved for one question
+
+Attached = Iterable[Attachment | Path | str] | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with everything that came with it, checked."""
+
+    question: str
+    history: tuple[Message, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    strategy: Strategy = "auto"
+    where: Filter = field(default_factory=Filter)
+    tools: bool = True
+    k: int = PASSAGES
+    quotes: int = MAX_QUOTES
+
+
+class Assistant:
+    """Answers questions from one library. Opens cheaply; the embedder loads with the first question.
+
+    `library` is a folder or an open `Library`. `k` passages are retrieved per question. `offline` keeps everything on
+    this machine; `download` allows an embedding model to be fetched. With `keep_journal` every answer is written to
+    the library's journal. An assistant may be asked from several threads at once.
+    """
+
+    def __init__(
+        self,
+        library: Library | Path | str,
+        model: str = quoting.MODEL,
+        *,
+        k: int = PASSAGES,
+        offline: bool = False,
+        download: bool = False,
+        threads: int = 0,
+        embedder: Embedder | None = None,
+        keep_journal: bool = True,
+    ) -> None:
+        if model != quoting.MODEL:
+            raise ModelError(
+                f"no model {model!r}", hint="This version answers with verbatim quotes: --model extractive"
+            )
+        self.library = library if isinstance(library, Library) else Library.open(Path(library))
+        self.model = model
+        self._k = k
+        self._offline = offline
+        self._download = download
+        self._threads = threads
+        self._embedder = embedder
+        self._keep_journal = keep_journal
+        self._lock = threading.Lock()
+
+    @property
+    def embedder(self) -> Embedder:
+        """The library's own embedder."""
+        with self._lock:
+            if self._embedder is None:
+                name = self.library.info.embedder.name
+                hub = name.startswith("sentence-transformers/") and not self._download
+                self._embedder = make_embedder(name, threads=self._threads, offline=self._offline or hub)
+            return self._embedder
+
+    def search(self, query: str, *, k: int = 10, where: Filter | None = None, mode: Mode = "hybrid") -> list[Hit]:
+        """Return the `k` best passages for `query`."""
+        return search(self.library, self.embedder, query, k=k, where=where or Filter(), mode=mode)
+
+    def find(self, question: str, *, k: int | None = None, where: Filter | None = None) -> Findings:
+        """Return what an answer to `question` rests on: passages, their sentences ranked, and whether they suffice."""
+        k = self._k if k is None else k
+        return find(self.library, self.embedder, checked_question(question), k=k, where=where or Filter())
+
+    def ask(self, question: str, **options: Any) -> Answer:
+        """Answer `question`, or abstain. The options are those of `stream`.
+
+        Raises:
+            BadInput: the question is empty or longer than 10,000 characters, or an option cannot be used.
+        """
+        for event in self.stream(question, **options):
+            if isinstance(event, Answered):
+                return event.answer
+        raise RuntimeError("the events ended without an answer")
+
+    def stream(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        attachments: Attached = (),
+        strategy: Strategy = "auto",
+        where: Filter | None = None,
+        tools: bool = True,
+        k: int | None = None,
+        quotes: int = MAX_QUOTES,
+    ) -> Iterator[Event]:
+        """Answer `question` event by event; the last is `Answered`. Closing the iterator stops the work.
+
+        `history` are the turns before, oldest first; `attachments` files or texts by name; `where` confines the
+        passages, of which `k` are retrieved; `quotes` bounds how many are quoted without a model; `tools` allows them.
+
+        Raises:
+            BadInput: the question is empty or longer than 10,000 characters, or an option cannot be used.
+        """
+        if quotes < 1:
+            raise BadInput(f"an answer of {quotes} quotes is none", hint="Ask for one or more")
+        if strategy not in STRATEGIES:
+            raise BadInput(f"{strategy!r} is no strategy", hint=f"Choose one of {', '.join(STRATEGIES)}")
+        asked = Asked(
+            checked_question(question),
+            tuple(history),
+            read_attachments(attachments),
+            strategy,
+            where or Filter(),
+            tools,
+            self._k if k is None else k,
+            quotes,
+        )
+        return self._events(asked)
+
+    async def aask(self, question: str, **options: Any) -> Answer:
+        """Do what `ask` does, in a thread of its own."""
+        return await asyncio.to_thread(self.ask, question, **options)
+
+    async def astream(self, question: str, **options: Any) -> AsyncIterator[Event]:
+        """Do what `stream` does without holding up the event loop; leaving the loop early stops the work."""
+        async for event in in_thread(partial(self.stream, question, **options)):
+            yield event
+
+    def chat(self) -> Chat:
+        """Begin a conversation that remembers what was said."""
+        return Chat(self)
+
+    def close(self) -> None:
+        """Close the library."""
+        self.library.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _events(self, asked: Asked) -> Iterator[Event]:
+        began = time.perf_counter()
+        yield Started(asked.question, self.model, asked.strategy)
+        answer = yield from self._answer(asked)
+        answer = replace(answer, seconds=time.perf_counter() - began)
+        yield Answered(self._recorded(asked.question, answer))
+
+    def _answer(self, asked: Asked) -> Generator[Event, None, Answer]:
+        began = time.perf_counter()
+        found = self.find(asked.question, k=asked.k, where=asked.where)
+        yield Searched(found.query, found.hits, time.perf_counter() - began)
+        answer = quoting.quote(self.library, found, quotes=asked.quotes, embedder=self.embedder.name)
+        yield TextDelta(answer.text)
+        return answer
+
+    def _recorded(self, question: str, answer: Answer) -> Answer:
+        if not self._keep_journal:
+            return answer
+        reason = journal.record(self.library.info.path, question, answer.to_json())
+        return replace(answer, trace=(*answer.trace, {"step": "journal", "error": reason})) if reason else answer
+
+
+class Chat:
+    """A conversation: each question is understood with what was said before.
+
+    `messages` are the turns so far, oldest first. One question at a time; a question that fails or is closed early
+    leaves no trace.
+    """
+
+    def __init__(self, assistant: Assistant, messages: Sequence[Message] = ()) -> None:
+        self.assistant = assistant
+        self.messages = list(messages)
+
+    def ask(self, question: str, **options: Any) -> Answer:
+        """Answer `question` in the light of the conversation; options as `Assistant.stream`, but `history`."""
+        for event in self.stream(question, **options):
+            if isinstance(event, Answered):
+                return event.answer
+        raise RuntimeError("the events ended without an answer")
+
+    def stream(self, question: str, **options: Any) -> Iterator[Event]:
+        """Answer event by event; the turn is remembered once it is complete."""
+        for event in self.assistant.stream(question, history=tuple(self.messages), **options):
+            if isinstance(event, Answered):
+                self.messages += [Message("user", question), Message("assistant", event.answer.text)]
+            yield event
+
+
+def checked_question(question: str) -> str:
+    """Return the question as text that every part of matlit can read; raise `BadInput` where it is none."""
+    # Half a surrogate pair, as broken terminals send it, is no text for a tokeniser.
+    text = question.encode("utf-8", "ignore").decode().strip()
+    if not text:
+        raise BadInput("the question is empty", hint='Put it in quotation marks: matlit ask "YOUR QUESTION"')
+    if len(text) > MAX_QUESTION:
+        raise BadInput(
+            f"the question has {len(text):,} characters, more than {MAX_QUESTION:,}",
+            hint="Ask with a sentence or two; to work on a whole text, add it to the library: matlit ingest FILE",
+        )
+    return text
