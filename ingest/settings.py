@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ingest.errors import BadSettings
 
+Role = Literal["answer", "keywords", "summarize", "translate"]
+
 SETTINGS_VARIABLE = "MATLIT_SETTINGS"
 VARIABLES = {"MATLIT_LIBRARY": "library.path", "MATLIT_MODEL": "models.model", "MATLIT_OFFLINE": "models.offline"}
 KEYS = (
@@ -79,10 +81,34 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Which language model answers; every role inherits `model`."""
+    """Which language model works; a role that names none of its own ("") inherits `model`."""
 
     model: str = "extractive"
+    answer: str = ""
+    keywords: str = ""
+    summarize: str = ""
+    translate: str = ""
     offline: bool = False
+    timeout_s: float = 120.0  # for one answer of a model
+    cache: str = ""  # a file that keeps replies, so that the same request is not paid twice; "" means none
+
+    def role(self, name: Role) -> str:
+        """Return the spec of the model that has the role `name`."""
+        own: str = getattr(self, name)
+        return own or self.model
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How a language model may work on one question, and where it has to stop."""
+
+    loop: Literal["auto", "native", "react", "planned"] = "auto"
+    max_steps: int = 8  # calls of the model
+    max_tokens: int = 100_000  # read and written, over all steps
+    max_seconds: float = 300.0
+    max_cost_usd: float = 0.5
+    evidence_tokens: int = 0  # of passages shown at once; 0 means by the model
+    examples: str = ""  # a file of JSON lines for the few-shot strategy; "" means matlit's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,7 @@ class Settings:
     chunking: ChunkingSettings = ChunkingSettings()
     search: SearchSettings = SearchSettings()
     models: ModelSettings = ModelSettings()
+    agent: AgentSettings = AgentSettings()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property

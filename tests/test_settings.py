@@ -78,3 +78,9 @@ def test_only_known_keys_are_taken_from_dotenv(tmp_path: Path, monkeypatch: pyte
     load_keys(tmp_path)
     assert os.environ["MP_API_KEY"] == "abc"
     assert os.environ.get("PYTHONPATH") != "/evil"
+
+
+def test_a_role_without_a_model_of_its_own_inherits_the_one_for_all() -> None:
+    models = load_settings(flags={"models.model": "gguf/small", "models.translate": "openai/gpt-4o-mini"}).models
+    assert models.role("answer") == "gguf/small"
+    assert models.role("translate") == "openai/gpt-4o-mini"
