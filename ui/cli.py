@@ -16,7 +16,7 @@ import click
 from ingest.errors import MatlitError
 from ingest.settings import load_keys
 from ui.command import DONE, FAILED, INTERRUPTED, Verbs
-from ui.verbs import answers, bandgap, evaluate, library, system
+from ui.verbs import answers, bandgap, evaluate, finetune, library, system
 
 # llama.cpp, torch and ONNX Runtime otherwise spin on every core while they wait, which starves the reader processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -33,6 +33,7 @@ VERBS: tuple[click.Command, ...] = (  # in the order that --help shows: first th
     answers.ask,
     evaluate.evaluate,
     bandgap.predict,
+    finetune.finetune,
     system.settings,
     system.doctor,
     system.completion,
