@@ -14,7 +14,7 @@ from ingest.errors import BadInput
 from ingest.materials import Material
 from ingest.structure_text import ANSWER, QUESTION, STYLES
 
-_NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?")
+_NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", re.ASCII)
 _LARGEST = 1e4  # no target has such a value; a model that writes more digits than that has lost its way
 
 
