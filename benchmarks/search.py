@@ -1,22 +1,19 @@
 """How long does a search take, and how does that grow? Libraries of 20,000 and 200,000 chunks, filtered or not.
 
-    python -m benchmarks.search ../shared/data/fulltext/corpus.jsonl.gz --sizes 20000 200000
+    python -m benchmarks.search ../shared/data/fulltext/corpus.jsonl.gz --sizes 20000 200000 --keep /tmp/bench
 
-Texts are sentences of real papers, shuffled within their paper; vectors are clustered by paper. The queries' texts are
-those of benchmarks/questions.jsonl, embedded for real (so that the time is right), while the vector searched for is
-near a chunk's. Tables are filled sentence by sentence, without the library's transactions: what is measured is
-reading. The library lies in a temporary folder and is deleted. Beside the time on the clock stands the processor's,
-of all threads: the fairer one on a machine that others use too.
+Passages and vectors are real ones of open papers and more grown from them (benchmarks/_passages.py); the queries are
+those of benchmarks/questions.jsonl. Tables are filled without the library's transactions: what is measured is reading.
+With `--keep` the libraries stay in that folder and are found there again; else they are built and deleted. Beside the
+time on the clock stands the processor's, of all threads: the fairer one on a machine that others use too.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
-import random
-import re
+import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -24,23 +21,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from assistant.retrieve import DEPTH, search
+from benchmarks import _passages
 from benchmarks._machine import describe
-from ingest import formulas, lexical
-from ingest.embed import EmbedderInfo, make_embedder
+from ingest import formulas, index, lexical
+from ingest.embed import make_embedder
 from ingest.library import Library
 from ingest.records import Filter
 from ingest.vectors import VectorStore
 
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
-DIMENSION = 384
 PER_PAPER = 100
-CHARACTERS = 700
 YEARS = 1000  # paper n is of year n % 1000, so that a range of years is a share of the library
 SECTIONS = ("Introduction", "Experimental", "Results and discussion", "Conclusions")
-SEED = 0
 
 
 def main() -> None:
@@ -49,37 +42,33 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--embedder", default="all-MiniLM-L6-v2")
+    parser.add_argument("--keep", type=Path, help="folder for the libraries")
     arguments = parser.parse_args()
-    print(describe("chromadb", "numpy", "onnxruntime"), "SQLite", sqlite3.sqlite_version)
+    print(describe("chromadb", "numpy", "onnxruntime"), "SQLite", sqlite3.sqlite_version, index.HNSW)
     embedder = make_embedder(arguments.embedder)
-    embedder.embed_query("warm")
-    papers = sentences(arguments.corpus)
+    questions = [json.loads(line)["question"] for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
     medians = {}
-    for size in arguments.sizes:
-        with tempfile.TemporaryDirectory(prefix="matlit-bench-") as temporary:
-            medians[size] = measure(Path(temporary), size, papers, embedder, queries=arguments.queries)
+    with tempfile.TemporaryDirectory(prefix="matlit-bench-") as temporary:
+        keep = arguments.keep or Path(temporary)
+        for size in arguments.sizes:
+            with library_of(size, arguments.corpus, embedder, keep) as library:
+                medians[size] = measure(library, size, embedder, questions[: arguments.queries])
     first, last = arguments.sizes[0], arguments.sizes[-1]
     for name in medians[first]:
         growth = medians[last][name] / medians[first][name]
         print(f"{name:34} {last / first:.0f} times the chunks, {growth:.1f} times the processor's time")
 
 
-def measure(folder: Path, size: int, papers: list[list[str]], embedder, *, queries: int) -> dict[str, float]:
-    began = time.perf_counter()
-    vectors = clustered(size)
-    library = build(folder, size, papers, vectors)
-    print(f"\n{size:,} chunks, built in {time.perf_counter() - began:.0f} s; load {os.getloadavg()[0]:.1f}", flush=True)
-    questions = [json.loads(line)["question"] for line in QUESTIONS.read_text(encoding="utf-8").splitlines()][:queries]
-    near = Near(embedder, vectors)
-    print(f"  recall@10 of the neighbours {recall(library, near, vectors):.3f}")
+def measure(library: Library, size: int, embedder, questions: list[str]) -> dict[str, float]:
+    print(f"\n{size:,} chunks; load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"  recall@10 of the neighbours {recall(library, embedder, questions):.3f}, n={len(questions)}")
     medians = {}
     for name, where, mode in cases(size):
-        search(library, near, questions[0], where=where, mode=mode)
+        search(library, embedder, questions[0], where=where, mode=mode)
         medians[f"{mode} {name}"] = timed(
-            f"{mode} {name}", questions, lambda q, w=where, m=mode: search(library, near, q, where=w, mode=m)
+            f"{mode} {name}", questions, lambda q, w=where, m=mode: search(library, embedder, q, where=w, mode=m)
         )
     timed("the query's embedding alone", questions, embedder.embed_query)
-    library.close()
     return medians
 
 
@@ -92,25 +81,6 @@ def cases(size: int) -> Iterator[tuple[str, Filter, str]]:
     yield "50 %, by year", Filter(years=(0, int(0.5 * min(count, YEARS)) - 1)), "hybrid"
     yield "elements Sr, Co", Filter(elements=frozenset({"Sr", "Co"})), "hybrid"
     yield "25 %, by section", Filter(sections=("experimental",)), "hybrid"
-
-
-class Near:
-    """The real embedder's time, a vector near one of the library's."""
-
-    def __init__(self, embedder, vectors: np.ndarray) -> None:
-        self._embedder = embedder
-        self._vectors = vectors
-        self._random = np.random.default_rng(SEED + 1)
-
-    def embed_query(self, text: str) -> np.ndarray:
-        """Embed and forget `text`; return another vector."""
-        self._embedder.embed_query(text)
-        return self.vector()
-
-    def vector(self) -> np.ndarray:
-        """Return a unit vector near a random one of the library."""
-        base = self._vectors[self._random.integers(len(self._vectors))]
-        return unit(base + 0.4 * unit(self._random.normal(size=DIMENSION)))
 
 
 def timed(name: str, questions: list[str], work: Callable[[str], object]) -> float:
@@ -128,12 +98,14 @@ def timed(name: str, questions: list[str], work: Callable[[str], object]) -> flo
     return statistics.median(processor)
 
 
-def recall(library: Library, near: Near, vectors: np.ndarray, *, trials: int = 50) -> float:
+def recall(library: Library, embedder, questions: list[str]) -> float:
+    """Return how many of the 10 nearest the library finds, against comparing every vector of the catalogue."""
     shares = []
-    for _ in range(trials):
-        query = near.vector()
-        found = {int(each, 16) for each, _ in library.dense(query, k=DEPTH, where=Filter())[:10]}
-        true = set(np.argsort(-(vectors @ query))[:10].tolist())
+    for question in questions:
+        query = embedder.embed_query(question)
+        found = {each for each, _ in library.dense(query, k=DEPTH)[:10]}
+        with library.reading() as connection:
+            true = {each for each, _ in index.exact_candidates(connection, query, k=10, where=Filter())}
         shares.append(len(found & true) / 10)
     return statistics.mean(shares)
 
@@ -141,67 +113,48 @@ def recall(library: Library, near: Near, vectors: np.ndarray, *, trials: int = 5
 # ----------------------------------------------------------------------------------------------- a library to search
 
 
-def sentences(corpus: Path) -> list[list[str]]:
-    with gzip.open(corpus, "rt", encoding="utf-8") as file:
-        bodies = [json.loads(line)["body"].replace("\n", " ") for line in file]
-    split = [[s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z])", body) if 40 < len(s) < 400] for body in bodies]
-    return [each for each in split if len(each) > 20]
+def library_of(size: int, corpus: Path, embedder, keep: Path) -> Library:
+    """Return the library of that size in `keep`, building it unless it is there whole."""
+    folder = keep / f"library-{size}"
+    if not (folder / "built").exists():
+        began = time.perf_counter()
+        shutil.rmtree(folder, ignore_errors=True)
+        passages = _passages.grown(_passages.real(corpus, embedder, keep), size, per_paper=PER_PAPER)
+        build(folder, passages, embedder)
+        (folder / "built").touch()
+        print(f"{size:,} chunks built in {time.perf_counter() - began:.0f} s", flush=True)
+    return Library.open(folder)
 
 
-def clustered(size: int) -> np.ndarray:
-    generator = np.random.default_rng(SEED)
-    centres = unit(generator.normal(size=(size // PER_PAPER + 1, DIMENSION)).astype(np.float32))
-    noise = unit(generator.normal(size=(size, DIMENSION)).astype(np.float32))
-    return unit(centres[np.arange(size) // PER_PAPER] + 0.8 * noise)
+def build(folder: Path, passages: _passages.Passages, embedder) -> None:
+    with Library.create(folder, embedder=embedder.info, recipe="bench") as library:
+        with sqlite3.connect(folder / "catalog.sqlite") as connection:
+            fill(connection, passages)
+        size = len(passages.sentences)
+        store = VectorStore(folder / "chroma", collection=library.info.collection)
+        store.open_for_writing()
+        store.upsert([f"{row:032x}" for row in range(size)], passages.vectors, ["bench"] * size)
+        store.close()
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
-
-
-def build(folder: Path, size: int, papers: list[list[str]], vectors: np.ndarray) -> Library:
-    library = Library.create(folder / "library", embedder=EmbedderInfo("synthetic", "1", DIMENSION), recipe="bench")
-    with sqlite3.connect(library.info.path / "catalog.sqlite") as connection:
-        fill(connection, size, papers, vectors)
-    ids = [f"{row:032x}" for row in range(size)]
-    store = VectorStore(library.info.path / "chroma", collection=library.info.collection)
-    store.open_for_writing()
-    store.upsert(ids, vectors, ["synthetic"] * size)
-    store.close()
-    return library
-
-
-def fill(connection: sqlite3.Connection, size: int, papers: list[list[str]], vectors: np.ndarray) -> None:
-    generator = random.Random(SEED)
+def fill(connection: sqlite3.Connection, passages: _passages.Passages) -> None:
     known: dict[str, tuple[str, frozenset[str], set[str]]] = {}
-    terms: dict[str, int] = {"": size}
-    for row in range(size):
-        paper, place = divmod(row, PER_PAPER)
-        if place == 0:
-            body = generator.choice(papers)
-            source, title = f"{paper:064x}", " ".join(generator.choice(body).split()[:12])
+    terms: dict[str, int] = {"": len(passages.sentences)}
+    for row, (parts, paper) in enumerate(zip(passages.sentences, passages.papers.tolist(), strict=True)):
+        if row % PER_PAPER == 0:
+            source, title = f"{paper:064x}", " ".join(parts[0].split()[:12])
             connection.execute(
                 "INSERT INTO papers VALUES (?, ?, '[]', ?, '', '', 'en', 'pdf', 1, 10, '[]', '')",
                 (source, title, paper % YEARS),
             )
+        place = row % PER_PAPER
         section = SECTIONS[place % len(SECTIONS)]
-        parts = [generator.choice(body)]
-        while sum(map(len, parts)) < CHARACTERS:
-            parts.append(generator.choice(body))
         tokens = " ".join(_known(known, part)[0] for part in parts)
         context = lexical.index_text(f"{title}. {section}")
+        vector = passages.vectors[row].astype("<f2").tobytes()
         connection.execute(
             "INSERT INTO chunks VALUES (?, ?, ?, ?, 'text', 1, 0, 1, ?, ?, ?, ?)",
-            (
-                row + 1,
-                f"{row:032x}",
-                source,
-                place,
-                section,
-                f"{title}. {section}",
-                " ".join(parts),
-                vectors[row].astype("<f2").tobytes(),
-            ),
+            (row + 1, f"{row:032x}", source, place, section, f"{title}. {section}", " ".join(parts), vector),
         )
         connection.execute("INSERT INTO lexicon (rowid, context, text) VALUES (?, ?, ?)", (row + 1, context, tokens))
         for term in {*context.split(), *tokens.split()}:

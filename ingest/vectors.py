@@ -39,6 +39,20 @@ class VectorsBroken(LibraryDamaged):
     """Chroma failed; the catalogue still has every vector."""
 
 
+class ServerUnreachable(VectorsBroken):
+    """The Chroma server does not answer: nothing is known to be broken, and nothing must be mended."""
+
+    retryable = True
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        start = f"start it (chroma run --path FOLDER --host {parts.hostname} --port {parts.port or 8000})"
+        super().__init__(
+            f"the Chroma server at {url} does not answer",
+            hint=f"Look whether it runs, or {start}; its address stands in the library's library.toml",
+        )
+
+
 class VectorStore:
     """One Chroma collection, opened on first use, shared by the threads of a process.
 
@@ -265,10 +279,13 @@ def _rows(vectors: Vector) -> Any:
 @contextmanager
 def _chroma_errors(where: str) -> Iterator[None]:
     from chromadb.errors import ChromaError
+    from httpx import HTTPError
 
     try:
         yield
-    except (ChromaError, ValueError, RuntimeError, OSError, KeyError, AttributeError) as error:
+    except (ChromaError, HTTPError, ValueError, RuntimeError, OSError, KeyError, AttributeError) as error:
+        if where.startswith(("http://", "https://")) and _is_unreachable(error):
+            raise ServerUnreachable(where) from error
         if _is_full(error):
             raise disk_full(Path(where).parent) from error
         raise VectorsBroken(f"Chroma at {where} failed: {type(error).__name__}: {error}") from error
@@ -276,6 +293,12 @@ def _chroma_errors(where: str) -> Iterator[None]:
         if type(error).__name__ == "PanicException":  # a Rust panic inside Chroma: not an Exception, and not importable
             raise VectorsBroken(f"Chroma at {where} crashed: {error}") from error
         raise
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    from httpx import TransportError
+
+    return isinstance(error, TransportError) or "Could not connect to a Chroma server" in str(error)
 
 
 def _is_full(error: BaseException) -> bool:

@@ -58,7 +58,7 @@ class VerifyReport:
         )
         found = [f"{len(ids)} {text}" for ids, text in counted if ids]
         if self.vectors_error:
-            found.append(f"{self.vectors_error}; mend: matlit verify --repair")
+            found.append(self.vectors_error)
         if self.waiting:
             found.append(f"{self.waiting} papers wait for an unfinished rebuild; go on with: matlit ingest PATHS")
         return (*found, *self.catalog_errors)
@@ -107,7 +107,7 @@ def check_vectors(connection: sqlite3.Connection, store: VectorStore) -> Vectors
         wrong = _wrong_vectors(connection, store, there) if wanted else []
         index_error = _index_error(connection, store) if wanted and there else ""
     except VectorsBroken as error:
-        return VectorsReport(error=str(error))
+        return VectorsReport(error=f"{error}. {error.hint}")
     # A writer at work has vectors on their way in and out: it has noted them, or they are settled by now.
     noted = {row[0] for row in connection.execute("SELECT chunk FROM pending")}
     orphans = there - wanted - noted - _ids_with_vector(connection)

@@ -20,7 +20,7 @@ from ingest.info import LibraryInfo, now, read_info, signature, write_info
 from ingest.lock import WriterLock, unwritable
 from ingest.materials import Material
 from ingest.records import Chunk, Page, Paper
-from ingest.vectors import VectorsBroken, VectorStore
+from ingest.vectors import ServerUnreachable, VectorsBroken, VectorStore
 from ingest.verify import SAME_COSINE, VectorsReport, check_vectors
 
 if TYPE_CHECKING:
@@ -300,6 +300,8 @@ class Writer:
         return tuple(f"{number} {what}" for number, what in counts if number)
 
     def _rebuild(self, store: VectorStore, why: VectorsBroken) -> tuple[str, ...]:
+        if isinstance(why, ServerUnreachable):
+            raise why
         logger.warning("%s; rebuilding the vectors from the catalogue", why)
         connection = self._open_connection()
         written = 0

@@ -32,6 +32,7 @@ from ingest.errors import (
 from ingest.library import Library, Stamp, embedded
 from ingest.materials import Material, to_chunk
 from ingest.records import Block, Chunk, Filter, Metadata, Page, Paper, chunk_id, file_digest
+from ingest.vectors import ServerUnreachable
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "test:1"
@@ -695,7 +696,7 @@ def test_a_library_in_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 @pytest.fixture
-def chroma_url(tmp_path: Path) -> Iterator[str]:
+def chroma_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     program = Path(sys.executable).with_name("chroma")
     if not program.exists():
         pytest.skip("the chroma program is not installed")
@@ -710,12 +711,13 @@ def chroma_url(tmp_path: Path) -> Iterator[str]:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", process
     process.kill()
     process.wait()
 
 
-def test_a_chroma_server_serves_several_libraries(chroma_url, tmp_path, files):
+def test_a_chroma_server_serves_several_libraries(chroma_server, tmp_path, files):
+    chroma_url, _ = chroma_server
     made = [
         Library.create(tmp_path / name, embedder=EMBEDDER.info, recipe=RECIPE, chroma_url=chroma_url) for name in "ab"
     ]
@@ -731,6 +733,22 @@ def test_a_chroma_server_serves_several_libraries(chroma_url, tmp_path, files):
     assert not (tmp_path / "a" / "chroma").exists()
     for library in made:
         library.close()
+
+
+def test_a_server_that_is_down_is_named_and_the_catalogue_searched_instead(chroma_server, tmp_path, files, caplog):
+    url, process = chroma_server
+    with Library.create(tmp_path / "lib", embedder=EMBEDDER.info, recipe=RECIPE, chroma_url=url) as library:
+        add(library, files["steel"])
+        process.kill()
+        process.wait()
+        assert texts(library, "Martensite forms on quenching")[0].startswith("Martensite")
+        assert f"the Chroma server at {url} does not answer" in caplog.text
+        assert "chroma run" in library.verify().problems[0]
+        with pytest.raises(ServerUnreachable, match="does not answer"):
+            library.verify(repair=True)
+        with pytest.raises(ServerUnreachable, match="does not answer"):
+            add(library, files["glass"])
+        assert [paper.title for paper in library.papers()] == ["steel"]
 
 
 def test_what_is_no_address_of_a_server_is_refused(tmp_path):
