@@ -92,8 +92,11 @@ def fuse(dense: dict[str, float], lexical: dict[str, float], *, cut: bool = Fals
 def _checked(query: str, *, k: int, mode: Mode, diversity: float) -> str:
     # Half a surrogate pair, as broken terminals send it, is no text for a tokeniser.
     text = query.encode("utf-8", "ignore").decode().strip()
-    if not text:
-        raise BadInput("the query is empty", hint='Ask with words, for example: matlit search "capacity of LiFePO4"')
+    if not any(map(str.isalnum, text)):
+        raise BadInput(
+            f"the query {text!r} holds no word" if text else "the query is empty",
+            hint='Ask with words, for example: matlit search "capacity of LiFePO4"',
+        )
     if len(text) > MOST_CHARACTERS:
         raise BadInput(
             f"the query has {len(text):,} characters, more than {MOST_CHARACTERS:,}",
