@@ -26,6 +26,7 @@ from assistant.prompts import STRATEGIES, Strategy
 from assistant.retrieve import Mode, search
 from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput, ModelError
+from ingest.info import refuse_mismatch
 from ingest.library import Library
 from ingest.records import Filter, Hit
 
@@ -91,7 +92,9 @@ class Assistant:
             if self._embedder is None:
                 name = self.library.info.embedder.name
                 hub = name.startswith("sentence-transformers/") and not self._download
-                self._embedder = make_embedder(name, threads=self._threads, offline=self._offline or hub)
+                made = make_embedder(name, threads=self._threads, offline=self._offline or hub)
+                refuse_mismatch(self.library.info, made.info, None)  # the name may stand for another revision by now
+                self._embedder = made
             return self._embedder
 
     def search(self, query: str, *, k: int = 10, where: Filter | None = None, mode: Mode = "hybrid") -> list[Hit]:

@@ -100,14 +100,19 @@ def rank_all(
     library: Library, embedder: Embedder, benchmark: Benchmark, *, mode: Mode, limit: int | None = None
 ) -> dict[str, list[str]]:
     """Return for each judged query, or the first `limit` of them, the document ids that search finds, best first."""
-    names = {
-        (_source(number), page): document
+    names = document_names(benchmark)
+    return {
+        query: [names[hit.chunk.id] for hit in search(library, embedder, text, k=DEPTH, mode=mode)]
+        for query, text in list(benchmark.queries.items())[:limit]
+    }
+
+
+def document_names(benchmark: Benchmark) -> dict[str, str]:
+    """Return the document id that each chunk of `build_library` stands for."""
+    return {
+        chunk_id(_source(number), RECIPE, page): document
         for number, batch in enumerate(_batches(list(benchmark.documents), BATCH))
         for page, document in enumerate(batch)
-    }
-    return {
-        query: [names[hit.chunk.source, hit.chunk.page] for hit in search(library, embedder, text, k=DEPTH, mode=mode)]
-        for query, text in list(benchmark.queries.items())[:limit]
     }
 
 

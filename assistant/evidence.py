@@ -11,7 +11,7 @@ from typing import Any
 
 from assistant import extractive
 from assistant.question import Question, Term, tokens_of, understand, weigh
-from assistant.retrieve import MOST_CHARACTERS, search
+from assistant.retrieve import MOST_CHARACTERS, has_words, search
 from ingest import lexical
 from ingest.embed import Embedder
 from ingest.library import Library
@@ -83,10 +83,12 @@ def _token_counts(library: Library, tokens: Sequence[str]) -> tuple[dict[str, in
 
 def _retrieve(library: Library, embedder: Embedder, question: Question, *, k: int, where: Filter) -> list[Hit]:
     """Search; a Japanese question also by its own words, in case the library has Japanese papers."""
+    if not has_words(question.text):
+        return []
     if not translates(question, embedder.name):
         return search(library, embedder, question.text, k=k, where=where)
     english = question.expanded[:MOST_CHARACTERS]
-    hits = search(library, embedder, english, k=k, where=where) if english.strip() else []
+    hits = search(library, embedder, english, k=k, where=where) if has_words(english) else []
     own = search(library, embedder, question.text, k=k, where=where, mode="lexical")
     return list({hit.chunk.id: hit for hit in (*hits, *own)}.values())
 

@@ -6,7 +6,6 @@ The candidates come from `ingest.index` through the library; here is decided how
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
@@ -64,7 +63,11 @@ def search(
     vector = None if mode == "lexical" else embedder.embed_query(text)
     dense = {} if vector is None else dict(library.dense(vector, k=depth, where=where))
     lexical = {} if mode == "dense" else dict(library.lexical(text, k=depth, where=where))
-    scores = _scores(library, vector, dense, lexical, cut=len(lexical) == depth)
+    if vector is not None and lexical:
+        missing = [each for each in lexical if each not in dense]
+        scores = fuse(dense | cosines(library, vector, missing), lexical, cut=len(lexical) == depth)
+    else:
+        scores = dense or lexical
     hits = _hits(library, scores, dense, lexical, wanted=max(k, RERANKED) if rerank or diversity else k)
     if rerank is not None:
         hits = _reranked(text, hits, rerank)
@@ -73,12 +76,14 @@ def search(
     return hits[:k]
 
 
-def fuse(dense: dict[str, float], lexical: dict[str, float], *, cut: bool = False) -> dict[str, float]:
+def fuse(
+    dense: dict[str, float], lexical: dict[str, float], *, cut: bool = False, weight: float = LEXICAL_WEIGHT
+) -> dict[str, float]:
     """Return one score from 0 to 1 for each chunk of both sides.
 
-    Half is the cosine's place between the lowest and the highest among the candidates, half the share of the best BM25
-    score. A chunk without a vector counts as the farthest one. A chunk that the text search did not return shares no
-    word with the query, unless its list was `cut` off: then it counts as the last one.
+    `weight` is that of the share of the best BM25 score; the rest is the cosine's place between the lowest and the
+    highest among the candidates. A chunk without a vector counts as the farthest one. A chunk that the text search did
+    not return shares no word with the query, unless its list was `cut` off: then it counts as the last one.
     """
     ids = list(dict.fromkeys([*dense, *lexical]))
     low, high = min(dense.values(), default=0.0), max(dense.values(), default=0.0)
@@ -86,13 +91,18 @@ def fuse(dense: dict[str, float], lexical: dict[str, float], *, cut: bool = Fals
     last = min(lexical.values(), default=0.0) if cut else 0.0
     near = {each: (dense.get(each, low) - low) / (high - low) if high > low else 1.0 for each in ids}
     share = {each: lexical.get(each, last) / best if best > 0 else 0.0 for each in ids}
-    return {each: (1 - LEXICAL_WEIGHT) * near[each] + LEXICAL_WEIGHT * share[each] for each in ids}
+    return {each: (1 - weight) * near[each] + weight * share[each] for each in ids}
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit in `text`, so that it can be searched for."""
+    return any(map(str.isalnum, text))
 
 
 def _checked(query: str, *, k: int, mode: Mode, diversity: float) -> str:
     # Half a surrogate pair, as broken terminals send it, is no text for a tokeniser.
     text = query.encode("utf-8", "ignore").decode().strip()
-    if not any(map(str.isalnum, text)):
+    if not has_words(text):
         raise BadInput(
             f"the query {text!r} holds no word" if text else "the query is empty",
             hint='Ask with words, for example: matlit search "capacity of LiFePO4"',
@@ -111,25 +121,12 @@ def _checked(query: str, *, k: int, mode: Mode, diversity: float) -> str:
     return text
 
 
-def _scores(
-    library: Library, vector: Vector | None, dense: dict[str, float], lexical: dict[str, float], *, cut: bool
-) -> dict[str, float]:
-    if vector is None:
-        return lexical
-    if not lexical:
-        return dense
-    more = _cosines(library, vector, [each for each in lexical if each not in dense])
-    return fuse(dense | more, lexical, cut=cut)
-
-
-def _cosines(library: Library, vector: Vector, ids: Sequence[str]) -> dict[str, float]:
+def cosines(library: Library, vector: Vector, ids: Sequence[str]) -> dict[str, float]:
     """Return the cosines of chunks that only the text search found, from the vectors that the catalogue holds."""
-    from ingest.catalog import Catalog
-
     if not ids:
         return {}
-    with closing(Catalog(library.info.path)) as catalog:
-        return index.cosines(catalog.reader, vector, ids)
+    with library.reading() as connection:
+        return index.cosines(connection, vector, ids)
 
 
 # -------------------------------------------------------------------------------------------------------------- hits
