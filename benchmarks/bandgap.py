@@ -2,8 +2,8 @@
 
     python -m benchmarks.bandgap [--rows N] [--baseline-rows N] [--report FOLDER]
 
-Test rows are those of `finetune.regress.split` (seed 0): 5 % of all rows, and all rows of 5 % of the formulas. The
-baselines learn from a seeded sample of the training rows and answer the same test rows.
+Test rows are those of `finetune.stack.prepare.split` (seed 0): 5 % of all rows, and all rows of 5 % of the formulas.
+The baselines learn from a seeded sample of the training rows and answer the same test rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._machine import describe
-from finetune.evaluate import Row, evaluate, read_rows, write_report
+from finetune.evaluate import Row, evaluate, read_rows
 from finetune.predict import load
-from finetune.regress import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, split
+from finetune.report import write_report
+from finetune.stack.prepare import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, split
 from ingest.crystals import Crystal
 from ingest.elements import SYMBOLS
 from ingest.structure_text import cell_parameters, compact_text, tutorial_text
@@ -59,7 +60,7 @@ def one_split(name: str, test: list[Row], training: list[Row], model, report: Pa
     print(f"  {model.name:<20}", {key: str(score) for key, score in found.metrics.items()})
     for baseline, scores in found.baselines.items():
         print(f"  {baseline:<20}", {key: str(score) for key, score in scores.items()})
-    print("  by gap", {key: (n, round(mae, 3)) for key, (n, mae) in found.by_gap.items()})
+    print("  by gap", {key: (n, round(mae, 3)) for key, (n, mae) in found.by_value.items()})
     print("  by size", {key: (n, round(mae, 3)) for key, (n, mae) in found.by_sites.items()})
     if report:
         write_report(found, report / name.replace(" ", "-"))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.evaluate import evaluate, evaluate_file, make_row, read_predictions, read_rows, to_markdown, write_report
+from finetune.evaluate import evaluate, evaluate_file, make_row, read_predictions, read_rows
+from finetune.report import to_markdown, write_report
 from ingest.errors import BadInput
 
 SALT = {
@@ -89,10 +90,10 @@ def test_neighbours_of_the_training_rows_find_the_same_composition() -> None:
     assert "50 training rows" in report.signature
 
 
-def test_errors_are_split_by_gap_and_by_size() -> None:
+def test_errors_are_split_by_value_and_by_size() -> None:
     data = rows()
     report = evaluate(data, [0.0] * 12, model="m", baselines=False)
-    assert report.by_gap["≤ 0 eV"] == (4, 0.0)
+    assert report.by_value["≤ 0 eV"] == (4, 0.0)
     assert report.by_sites == {"≤ 10 sites": (12, pytest.approx(np.mean([row.target for row in data])))}
 
 

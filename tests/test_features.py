@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finetune.features import describe, feature_names, find_sites, guess_charges
+from finetune.stack.composition import guess_charges
+from finetune.stack.features import describe, feature_names
+from finetune.stack.sites import find_sites
 from ingest.crystals import Crystal, lattice_from_parameters, make_crystal, symmetry
 from ingest.elements import NUMBERS, PROPERTIES, column, oxidation_states, table
 from ingest.errors import BadInput

@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from finetune.features import feature_names  # noqa: E402
-from finetune.network import (  # noqa: E402
+from finetune.stack.features import feature_names  # noqa: E402
+from finetune.stack.network import (  # noqa: E402
     HEADS,
     Arrays,
     NetworkSettings,
@@ -19,7 +19,7 @@ from finetune.network import (  # noqa: E402
     predict,
     train,
 )
-from finetune.regress import describe_records  # noqa: E402
+from finetune.stack.prepare import describe_records  # noqa: E402
 from ingest.errors import BadInput  # noqa: E402
 
 CATIONS, ANIONS = ("Li", "Na", "K", "Rb", "Ag", "Cu"), ("F", "Cl", "Br", "I")

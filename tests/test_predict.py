@@ -9,21 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune import trees
-from finetune.features import feature_names
-from finetune.predict import (
-    SHIPPED,
-    BandGapModel,
-    Blend,
-    StackedModel,
-    StackSettings,
-    describe_structures,
-    load,
-    predict_files,
-    save_stack,
-)
-from finetune.regress import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, calibrate, fit_blend, split
-from finetune.trees import Forest
+from finetune.predict import SHIPPED, BandGapModel, load, predict_files
+from finetune.stack import trees
+from finetune.stack.describe import describe_structures
+from finetune.stack.features import feature_names
+from finetune.stack.model import Blend, StackedModel, StackSettings, save_stack
+from finetune.stack.prepare import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, split
+from finetune.stack.ship import calibrate, fit_blend
+from finetune.stack.trees import Forest
 from ingest.crystals import Crystal, make_crystal
 from ingest.errors import BadInput, ModelError
 from ingest.structure_files import parse_cif, parse_poscar, read_structures, to_crystal
@@ -296,7 +289,7 @@ def test_the_shipped_model_is_small_and_says_how_it_was_made() -> None:
         pytest.skip("no model is shipped yet")
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 30e6
     assert {path.suffix for path in SHIPPED.iterdir()} <= {".json", ".md", ".safetensors", ".py"}
-    assert "python -m finetune.regress" in (SHIPPED / "card.md").read_text(encoding="utf-8")
+    assert "python -m finetune.stack" in (SHIPPED / "card.md").read_text(encoding="utf-8")
 
 
 def test_describing_nothing_gives_nothing() -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from assistant import Answer
     from assistant.doctor import Check
     from assistant.metrics import Evaluation
-    from finetune.evaluate import Report as BandGapReport
     from finetune.predict import Prediction
+    from finetune.report import Report as BandGapReport
     from ingest.pipeline import Event, Report
     from ingest.verify import VerifyReport
 

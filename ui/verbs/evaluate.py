@@ -62,7 +62,8 @@ def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | N
 @click.pass_obj
 def eval_bandgap(context: Context, /, file: Path, predictor: str, report: Path | None, **options: Any) -> int:
     """Score predicted band gaps on a FILE of records, beside baselines on the same rows."""
-    from finetune.evaluate import evaluate_file, write_report
+    from finetune.evaluate import evaluate_file
+    from finetune.report import write_report
     from ui.show import show_evaluation
 
     limit, baselines = options["limit"] or 0, not options["no_baselines"]

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("lightgbm")
 
-from finetune import regress
 from finetune.predict import load
+from finetune.stack import fit, prepare
+from finetune.stack.ship import ship
 from ingest.errors import BadInput
 
 CATIONS = ("Li", "Na", "K", "Rb", "Cs", "Ag", "Cu", "Tl", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd", "Fe", "Ni", "Al", "Ti")
@@ -40,18 +41,18 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
     data = folder / "data.jsonl"
     data.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
-    assert list(regress.prepare(data, folder / "work", workers=1))
+    assert list(prepare.prepare(data, folder / "work", workers=1))
     return folder / "work"
 
 
 def test_the_recipe_makes_a_model_that_beats_the_mean(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regress, "TREES", {name: {**regress.TREES[name], "rounds": 60} for name in ("mean", "gapped")})
-    opened = regress.open_work(work)
-    for name in regress.TREES:
-        assert list(regress.fit_trees(opened, name, threads=1))
+    monkeypatch.setattr(fit, "TREES", {name: {**fit.TREES[name], "rounds": 60} for name in ("mean", "gapped")})
+    opened = prepare.open_work(work)
+    for name in fit.TREES:
+        assert list(fit.fit_trees(opened, name, threads=1))
     small = {"width": 16, "layers": 1, "epochs": 2}
-    assert len(list(regress.fit_network(opened, "network3", changes=small))) == 2
-    card = regress.ship(opened, work.parent / "model", threads=1)
+    assert len(list(fit.fit_network(opened, "network3", changes=small))) == 2
+    card = ship(opened, work.parent / "model", threads=1)
     assert "| unseen formulas |" in card
     metrics = json.loads((work.parent / "model" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["random rows"]["stacked"]["r2"] > 0.5
@@ -62,33 +63,33 @@ def test_the_recipe_makes_a_model_that_beats_the_mean(work: Path, monkeypatch: p
 
 
 def test_trees_that_were_interrupted_are_continued(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regress, "PIECE", 10)
-    monkeypatch.setattr(regress, "TREES", {"wide": {**regress.TREES["wide"], "rounds": 30}})
-    opened = regress.open_work(work)
-    assert "10 trees" in next(regress.fit_trees(opened, "wide", threads=1))
-    assert [line.split(" trees")[0] for line in regress.fit_trees(opened, "wide", threads=1)] == [
+    monkeypatch.setattr(fit, "PIECE", 10)
+    monkeypatch.setattr(fit, "TREES", {"wide": {**fit.TREES["wide"], "rounds": 30}})
+    opened = prepare.open_work(work)
+    assert "10 trees" in next(fit.fit_trees(opened, "wide", threads=1))
+    assert [line.split(" trees")[0] for line in fit.fit_trees(opened, "wide", threads=1)] == [
         "wide: 20",
         "wide: 30",
     ]
-    assert "already" in next(regress.fit_trees(opened, "wide", threads=1))
+    assert "already" in next(fit.fit_trees(opened, "wide", threads=1))
 
 
 def test_a_folder_prepared_from_other_data_is_refused(work: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text("{}\n", encoding="utf-8")
     with pytest.raises(BadInput, match="another file"):
-        next(regress.prepare(other, work))
+        next(prepare.prepare(other, work))
 
 
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="not prepared"):
-        regress.open_work(tmp_path)
+        prepare.open_work(tmp_path)
 
 
 def test_training_rows_and_test_rows_share_no_formula(work: Path) -> None:
-    opened = regress.open_work(work)
+    opened = prepare.open_work(work)
     names = np.array([row["formula"] for row in opened.rows])
-    train = set(names[opened.rows_of(regress.TRAIN)])
-    held = set(names[opened.rows_of(regress.TEST_FORMULAS, regress.TEST_BOTH, regress.VALIDATION_FORMULAS)])
+    train = set(names[opened.rows_of(prepare.TRAIN)])
+    held = set(names[opened.rows_of(prepare.TEST_FORMULAS, prepare.TEST_BOTH, prepare.VALIDATION_FORMULAS)])
     assert held
     assert not train & held

@@ -2,8 +2,8 @@
 
 Sites exchange gated messages with their nearest atoms (after Xie and Grossman, Phys. Rev. Lett. 120, 145301, 2018, on
 the asymmetric unit instead of the whole cell, which leaves the result of an invariant network unchanged and costs a
-third); pooled sites meet the feature vector of `finetune.features` before the heads. Imports torch: import this module
-inside functions only.
+third); pooled sites meet the feature vector of `finetune.stack.features` before the heads. Imports torch: import this
+module inside functions only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from finetune.features import LOCAL
+from finetune.stack.sites import LOCAL
 from ingest.elements import LAST, column
 
 Floats = npt.NDArray[np.float32]
