@@ -1,0 +1,68 @@
+"""Records of computed materials: reading them from files, saying them as text, and their tables in the catalogue.
+
+Units stand in the names: energies in eV or eV per atom, lengths in ångström, densities in g/cm³, moduli in GPa,
+magnetisation in Bohr magnetons per cell. Structures travel as JSON in pymatgen's dictionary form; pymatgen itself is
+not needed here.
+"""
+
+from ingest.materials.cells import lattice_matrix
+from ingest.materials.files import SUFFIXES, parse_records
+from ingest.materials.formats import FORMATS, convert
+from ingest.materials.formula import composition, formula_key, reduced_formula
+from ingest.materials.problems import BadRecord, FieldError
+from ingest.materials.record import (
+    MATERIALS_PROJECT,
+    MATERIALS_PROJECT_DOI,
+    QUANTITIES,
+    Material,
+    Quantity,
+    crystal_system,
+)
+from ingest.materials.store import (
+    DEFAULT_SORT,
+    INSERT_ELEMENT,
+    INSERT_MATERIAL,
+    MATERIALS_SCHEMA,
+    SORTS,
+    MaterialFilter,
+    Polymorphs,
+    count,
+    element_rows,
+    find,
+    polymorphs,
+    row,
+)
+from ingest.materials.text import to_chunk, to_text
+
+__all__ = [
+    "DEFAULT_SORT",
+    "FORMATS",
+    "INSERT_ELEMENT",
+    "INSERT_MATERIAL",
+    "MATERIALS_PROJECT",
+    "MATERIALS_PROJECT_DOI",
+    "MATERIALS_SCHEMA",
+    "QUANTITIES",
+    "SORTS",
+    "SUFFIXES",
+    "BadRecord",
+    "FieldError",
+    "Material",
+    "MaterialFilter",
+    "Polymorphs",
+    "Quantity",
+    "composition",
+    "convert",
+    "count",
+    "crystal_system",
+    "element_rows",
+    "find",
+    "formula_key",
+    "lattice_matrix",
+    "parse_records",
+    "polymorphs",
+    "reduced_formula",
+    "row",
+    "to_chunk",
+    "to_text",
+]

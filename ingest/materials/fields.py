@@ -1,0 +1,139 @@
+"""The fields of a record, one by one: found under one of their names, checked, or refused with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest.materials.cells import Cell
+from ingest.materials.formula import composition, known_element
+from ingest.materials.problems import FieldError, shown
+from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI
+
+
+def look_up(record: Mapping[str, Any], *paths: str) -> tuple[str, Any]:
+    """Return the first path ("symmetry.number") that holds something and its value; else the first path and None."""
+    for path in paths:
+        value: Any = record
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            return path, value
+    return paths[0], None
+
+
+def number(record: Mapping[str, Any], *paths: str, least: float = -math.inf) -> float | None:
+    """Return a number that is at least `least`, or None."""
+    path, value = look_up(record, *paths)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise FieldError(path, f"is {shown(value)}, not a number")
+    if value < least:
+        raise FieldError(path, f"is {value}, below {least:g}")
+    return float(value)
+
+
+def spacegroup(record: Mapping[str, Any], *paths: str) -> int | None:
+    """Return a space group number, or None."""
+    path, value = look_up(record, *paths)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 230:
+        raise FieldError(path, f"is {shown(value)}, not a space group number from 1 to 230")
+    return value
+
+
+def truth(record: Mapping[str, Any], path: str) -> bool | None:
+    """Return true, false, or None."""
+    value = record.get(path)
+    if value is not None and not isinstance(value, bool):
+        raise FieldError(path, f"is {shown(value)}, neither true nor false")
+    return value
+
+
+def word(record: Mapping[str, Any], *paths: str) -> str:
+    """Return a word, or ""; an id must be there."""
+    path, value = look_up(record, *paths)
+    if value is None:
+        if path in {"material_id", "entry_id"}:
+            raise FieldError(path, "is missing")
+        return ""
+    if not isinstance(value, str) or not value.strip():
+        raise FieldError(path, f"is {shown(value)}, not a word")
+    return value.strip()
+
+
+def words(record: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    """Return a list of words, perhaps empty."""
+    value = record.get(path) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise FieldError(path, f"is {shown(value)}, not a list of words")
+    return tuple(value)
+
+
+def origin_of(record: Mapping[str, Any], material_id: str) -> dict[str, Any]:
+    """Return where the record is from and when it was last changed, as fields of `Material`."""
+    ours = material_id.startswith(("mp-", "mvc-"))
+    _, updated = look_up(record, "as_of", "last_updated.$date", "last_updated")
+    return {
+        "source": word(record, "source") or (MATERIALS_PROJECT if ours else ""),
+        "source_doi": word(record, "source_doi") or (MATERIALS_PROJECT_DOI if ours else ""),
+        "as_of": updated[:10] if isinstance(updated, str) else "",
+    }
+
+
+def elements_of(record: Mapping[str, Any], formula: str, cell: Cell | None) -> tuple[str, ...]:
+    """Return the elements of the formula, which the record's own list and the structure must agree with."""
+    given = words(record, "elements")
+    for element in given:
+        known_element(element, "elements")
+    field = "formula_pretty" if "formula_pretty" in record else "formula"
+    found = tuple(sorted(composition(formula, field=field)))
+    if given and tuple(sorted(given)) != found:
+        raise FieldError("elements", f"is {list(given)}, but the formula {formula} holds {list(found)}")
+    return agreeing(found, cell)
+
+
+def agreeing(elements: tuple[str, ...], cell: Cell | None) -> tuple[str, ...]:
+    """Return the elements, which the structure must agree with."""
+    if cell and cell.elements != elements:
+        raise FieldError("structure", f"holds {list(cell.elements)}, but the formula {list(elements)}")
+    return elements
+
+
+def sites_of(record: Mapping[str, Any], cell: Cell | None) -> int | None:
+    """Return the number of atoms in the cell, which the structure must agree with."""
+    value = number(record, "nsites", least=1)
+    if value is not None and cell and round(value) != cell.nsites:
+        raise FieldError("nsites", f"is {value:g}, but the structure has {cell.nsites} sites")
+    return round(value) if value is not None else (cell.nsites if cell else None)
+
+
+def amounts_of(record: Mapping[str, Any], field: str) -> dict[str, float]:
+    """Return amounts by element."""
+    value = record.get(field)
+    if not isinstance(value, dict) or not value:
+        raise FieldError(field, f"is {shown(value)}, not amounts by element")
+    for element, amount in value.items():
+        known_element(element, field)
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < math.inf:
+            raise FieldError(field, f"has {shown(amount)} of {element}")
+    return {element: float(amount) for element, amount in value.items()}
+
+
+RUN_TYPES = {"GGA": "PBE", "GGA+U": "PBE+U", "GGA_U": "PBE+U", "R2SCAN": "r2SCAN", "r2SCAN": "r2SCAN", "HSE": "HSE06"}
+# The Materials Project adds a Hubbard U for these metals in oxides and fluorides:
+# Jain et al., Phys. Rev. B 84, 045115 (2011), 10.1103/PhysRevB.84.045115.
+_HUBBARD_METALS = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
+
+
+def functional_of(record: Mapping[str, Any], elements: Sequence[str]) -> str:
+    """Return the functional of the gap: as the record says, else by the Materials Project's rule for PBE and PBE+U."""
+    named = word(record, "band_gap_functional", "functional") or RUN_TYPES.get(word(record, "run_type"), "")
+    if named or record.get("band_gap") is None:
+        return named
+    if not word(record, "material_id", "task_id").startswith(("mp-", "mvc-")):
+        return ""
+    return "PBE+U" if _HUBBARD_METALS & set(elements) and {"O", "F"} & set(elements) else "PBE"

@@ -1,0 +1,161 @@
+"""The formats of records as JSON: how each is recognised, and how it becomes a `Material`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ingest.materials.cells import make_cell, structure_of_row
+from ingest.materials.fields import (
+    agreeing,
+    amounts_of,
+    elements_of,
+    functional_of,
+    number,
+    origin_of,
+    sites_of,
+    spacegroup,
+    truth,
+    word,
+    words,
+)
+from ingest.materials.formula import composition, reduced_formula
+from ingest.materials.problems import FieldError, shown
+from ingest.materials.record import Material, crystal_system
+
+
+class Format(NamedTuple):
+    """How one kind of record is recognised by its fields, and what makes a Material of it."""
+
+    name: str
+    recognises: Callable[[Mapping[str, Any]], bool]
+    convert: Callable[[Mapping[str, Any]], Material]
+
+
+def _summary(record: Mapping[str, Any]) -> Material:
+    """Read a Materials Project summary document, today's field names first, those of the older API after them."""
+    material_id = word(record, "material_id", "task_id")
+    cell = make_cell(record.get("structure"))
+    formula = word(record, "formula_pretty", "pretty_formula") or (cell.formula if cell else "")
+    elements = elements_of(record, formula, cell)
+    return Material(
+        material_id=material_id,
+        formula_pretty=formula,
+        elements=elements,
+        names=words(record, "names"),
+        nsites=sites_of(record, cell),
+        spacegroup_number=spacegroup(record, "symmetry.number", "spacegroup.number"),
+        spacegroup_symbol=word(record, "symmetry.symbol", "spacegroup.symbol"),
+        crystal_system=word(record, "symmetry.crystal_system", "spacegroup.crystal_system").lower()
+        or crystal_system(spacegroup(record, "symmetry.number", "spacegroup.number")),
+        band_gap_ev=number(record, "band_gap", least=0),
+        band_gap_functional=functional_of(record, elements),
+        is_gap_direct=truth(record, "is_gap_direct"),
+        e_above_hull_ev_per_atom=number(record, "energy_above_hull", "e_above_hull"),
+        formation_energy_ev_per_atom=number(record, "formation_energy_per_atom"),
+        energy_ev_per_atom=number(record, "energy_per_atom"),
+        density_g_cm3=number(record, "density", least=0) or (cell.density_g_cm3 if cell else None),
+        volume_a3=number(record, "volume", least=0) or (cell.volume_a3 if cell else None),
+        magnetisation_ub=number(record, "total_magnetization"),
+        k_vrh_gpa=number(record, "bulk_modulus.vrh", "elasticity.K_VRH"),
+        g_vrh_gpa=number(record, "shear_modulus.vrh", "elasticity.G_VRH"),
+        structure_json=cell.json if cell else "",
+        **origin_of(record, material_id),
+    )
+
+
+def _computed_entry(record: Mapping[str, Any]) -> Material:
+    """Read an entry of a thermodynamic set: composition, total energy and correction of the cell, structure."""
+    entry_id = word(record, "entry_id")
+    amounts = amounts_of(record, "composition")
+    cell = make_cell(record.get("structure"))
+    atoms = sum(amounts.values())
+    energy = number(record, "energy_eV", "energy")
+    corrected = None if energy is None else energy + (number(record, "correction_eV", "correction") or 0.0)
+    return Material(
+        material_id=entry_id,
+        formula_pretty=reduced_formula(amounts),
+        elements=agreeing(tuple(sorted(amounts)), cell),
+        nsites=sites_of(record, cell) or round(atoms),
+        energy_ev_per_atom=None if corrected is None else corrected / atoms,
+        density_g_cm3=cell.density_g_cm3 if cell else None,
+        volume_a3=cell.volume_a3 if cell else None,
+        structure_json=cell.json if cell else "",
+        **origin_of(record, entry_id),
+    )
+
+
+def _elastic(record: Mapping[str, Any]) -> Material:
+    """Read a record of the elastic data set: structure and bulk modulus; its id is made of the content."""
+    cell = make_cell(record.get("structure"))
+    formula = word(record, "formula") or (cell.formula if cell else "")
+    digest = hashlib.sha256((cell.json if cell else formula).encode()).hexdigest()[:12]
+    material_id = f"{reduced_formula(composition(formula, field='formula'))}-{digest}"
+    return Material(
+        material_id=material_id,
+        formula_pretty=reduced_formula(composition(formula, field="formula")),
+        elements=elements_of(record, formula, cell),
+        nsites=sites_of(record, cell),
+        density_g_cm3=cell.density_g_cm3 if cell else None,
+        volume_a3=cell.volume_a3 if cell else None,
+        k_vrh_gpa=number(record, "K_VRH"),
+        g_vrh_gpa=number(record, "G_VRH"),
+        structure_json=cell.json if cell else "",
+        **origin_of(record, material_id),
+    )
+
+
+def _gap_row(record: Mapping[str, Any]) -> Material:
+    """Read a row of the band-gap set: cell lengths and angles, species, fractional coordinates, gap and its year."""
+    material_id = word(record, "material_id")
+    cell = make_cell(structure_of_row(record))
+    formula = word(record, "formula") or (cell.formula if cell else "")
+    elements = elements_of(record, formula, cell)
+    group = spacegroup(record, "spacegroup_number")
+    origin = origin_of(record, material_id)
+    origin["as_of"] = word(record, "gap_source").removeprefix("mp") or origin["as_of"]
+    return Material(
+        material_id=material_id,
+        formula_pretty=formula,
+        elements=elements,
+        nsites=sites_of(record, cell),
+        spacegroup_number=group,
+        spacegroup_symbol=word(record, "spacegroup"),
+        crystal_system=crystal_system(group),
+        band_gap_ev=number(record, "band_gap", least=0),
+        band_gap_functional=functional_of(record, elements),
+        e_above_hull_ev_per_atom=number(record, "e_above_hull"),
+        formation_energy_ev_per_atom=number(record, "formation_energy_per_atom"),
+        density_g_cm3=cell.density_g_cm3 if cell else None,
+        volume_a3=number(record, "volume", least=0) or (cell.volume_a3 if cell else None),
+        structure_json=cell.json if cell else "",
+        **origin,
+    )
+
+
+def _is_summary(record: Mapping[str, Any]) -> bool:
+    # OPTIMADE documents may carry the same two names, but keep their structure in other fields.
+    named = {"material_id", "task_id"} & record.keys() and {"formula_pretty", "pretty_formula"} & record.keys()
+    return bool(named) and "cartesian_site_positions" not in record
+
+
+FORMATS: tuple[Format, ...] = (  # the first that recognises a record makes the Material
+    Format(
+        "band-gap row", lambda record: {"material_id", "species", "frac_coords", "lattice"} <= record.keys(), _gap_row
+    ),
+    Format("computed entry", lambda record: {"entry_id", "composition"} <= record.keys(), _computed_entry),
+    Format("Materials Project summary", _is_summary, _summary),
+    Format("elastic record", lambda record: {"structure", "K_VRH"} <= record.keys(), _elastic),
+)
+
+
+def convert(value: object) -> Material:
+    """Return the material that one JSON value holds. Raises FieldError where it holds none."""
+    if not isinstance(value, dict):
+        raise FieldError("", f"is {shown(value)}, not an object")
+    for form in FORMATS:
+        if form.recognises(value):
+            return form.convert(value)
+    known = ", ".join(form.name for form in FORMATS)
+    raise FieldError("", f"none of the known formats ({known}); its fields begin {sorted(map(str, value))[:6]}")

@@ -1,0 +1,224 @@
+"""Records in the catalogue: their tables, and how they are found again."""
+
+# ruff: noqa: S608 - every name pasted into SQL here is a constant of this module; every value is bound
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ingest.errors import BadInput
+from ingest.materials.formula import formula_key
+from ingest.materials.record import Material
+
+MATERIALS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS materials (
+    material_id TEXT PRIMARY KEY,
+    formula_pretty TEXT NOT NULL,
+    elements TEXT NOT NULL,              -- the chemical system, "Fe-Li-O-P"
+    names TEXT NOT NULL,                 -- JSON list
+    nsites INTEGER,
+    spacegroup_number INTEGER,
+    spacegroup_symbol TEXT NOT NULL,
+    crystal_system TEXT NOT NULL,
+    band_gap_ev REAL,
+    band_gap_functional TEXT NOT NULL,
+    is_gap_direct INTEGER,
+    e_above_hull_ev_per_atom REAL,
+    formation_energy_ev_per_atom REAL,
+    energy_ev_per_atom REAL,
+    density_g_cm3 REAL,
+    volume_a3 REAL,
+    magnetisation_ub REAL,
+    k_vrh_gpa REAL,
+    g_vrh_gpa REAL,
+    source TEXT NOT NULL,
+    source_doi TEXT NOT NULL,
+    as_of TEXT NOT NULL,
+    structure_json BLOB NOT NULL,        -- deflated
+    formula_key TEXT NOT NULL,
+    nelements INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS materials_by_formula ON materials (formula_key);
+CREATE INDEX IF NOT EXISTS materials_by_chemsys ON materials (elements);
+CREATE INDEX IF NOT EXISTS materials_by_gap ON materials (band_gap_ev);
+CREATE TABLE IF NOT EXISTS material_elements (
+    element TEXT NOT NULL,
+    material_id TEXT NOT NULL REFERENCES materials ON DELETE CASCADE,
+    PRIMARY KEY (element, material_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS material_elements_by_material ON material_elements (material_id);
+"""
+
+_FIELDS = tuple(field.name for field in fields(Material))
+COLUMNS = (*("material_id", "formula_pretty", "elements", "names"), *_FIELDS[4:], "formula_key", "nelements")
+INSERT_MATERIAL = f"INSERT OR REPLACE INTO materials ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+INSERT_ELEMENT = "INSERT OR IGNORE INTO material_elements (element, material_id) VALUES (?, ?)"
+SELECT_MATERIAL = f"SELECT {', '.join(COLUMNS)} FROM materials"
+SELECT_FACTS = SELECT_MATERIAL.replace("structure_json", "x'' AS structure_json")
+
+
+def row(material: Material) -> tuple[object, ...]:
+    """Return the values of `COLUMNS`, for `INSERT_MATERIAL`."""
+    values: dict[str, object] = asdict(material) | {
+        "elements": material.chemsys,
+        "names": json.dumps(material.names, ensure_ascii=False),
+        "structure_json": zlib.compress(material.structure_json.encode(), 6),
+        "formula_key": material.formula_key,
+        "nelements": material.nelements,
+    }
+    return tuple(values[column] for column in COLUMNS)
+
+
+def element_rows(material: Material) -> list[tuple[str, str]]:
+    """Return the rows of the element link table, for `INSERT_ELEMENT`."""
+    return [(element, material.material_id) for element in material.elements]
+
+
+def from_row(values: Sequence[Any]) -> Material:
+    """Return the material of a row selected with `SELECT_MATERIAL`."""
+    named = dict(zip(COLUMNS, values, strict=True))
+    direct = named["is_gap_direct"]
+    named |= {
+        "elements": tuple(named["elements"].split("-")),
+        "names": tuple(json.loads(named["names"])),
+        "is_gap_direct": None if direct is None else bool(direct),
+        "structure_json": zlib.decompress(packed).decode() if (packed := named["structure_json"]) else "",
+    }
+    return Material(**{name: named[name] for name in _FIELDS})
+
+
+Range = tuple[float | None, float | None]
+
+SORTS = {  # what results can be ordered by -> column
+    "e_above_hull": "e_above_hull_ev_per_atom",
+    "band_gap": "band_gap_ev",
+    "formation_energy": "formation_energy_ev_per_atom",
+    "density": "density_g_cm3",
+    "volume": "volume_a3",
+    "k_vrh": "k_vrh_gpa",
+    "nsites": "nsites",
+    "formula": "formula_pretty",
+    "id": "material_id",
+}
+DEFAULT_SORT = "e_above_hull"
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialFilter:
+    """Which records a search returns; what is left empty does not restrict.
+
+    `elements` must all occur and `without` none of them; `chemsys` ("Li-Fe-P-O", any order) is exactly the set of
+    them; `formula` in any spelling; ranges are inclusive with None for an open end, and leave out records where the
+    value is not known; `spacegroup` is a number or a symbol.
+    """
+
+    material_ids: Sequence[str] = ()
+    elements: Collection[str] = ()
+    without: Collection[str] = ()
+    chemsys: str = ""
+    formula: str = ""
+    nelements: Range | None = None
+    nsites: Range | None = None
+    band_gap_ev: Range | None = None
+    e_above_hull_ev_per_atom: Range | None = None
+    spacegroup: int | str | None = None
+    crystal_system: str = ""
+
+    def condition(self) -> tuple[str, list[object]]:
+        """Return the filter as SQL over `materials`, and its values. Raises BadInput for a formula that is none."""
+        clauses = [*self._words(), *self._elements(), *self._ranges()]
+        return " AND ".join(clause for clause, _ in clauses) or "TRUE", [one for _, given in clauses for one in given]
+
+    def _words(self) -> Iterator[tuple[str, Sequence[object]]]:
+        if self.material_ids:
+            yield f"material_id IN ({', '.join('?' * len(self.material_ids))})", tuple(self.material_ids)
+        if self.chemsys:
+            yield "elements = ?", ("-".join(sorted({part.strip() for part in self.chemsys.split("-")})),)
+        if self.formula:
+            yield "formula_key = ?", (formula_key(self.formula),)
+        if isinstance(self.spacegroup, int):
+            yield "spacegroup_number = ?", (self.spacegroup,)
+        elif self.spacegroup:
+            yield "spacegroup_symbol = ?", (self.spacegroup,)
+        if self.crystal_system:
+            yield "crystal_system = ?", (self.crystal_system.lower(),)
+
+    def _elements(self) -> Iterator[tuple[str, Sequence[object]]]:
+        for sign, symbols in ((">", self.elements), ("=", self.without)):
+            for element in sorted(symbols):
+                yield f"instr('-' || elements || '-', ?) {sign} 0", (f"-{element}-",)
+
+    def _ranges(self) -> Iterator[tuple[str, Sequence[object]]]:
+        for column in ("nelements", "nsites", "band_gap_ev", "e_above_hull_ev_per_atom"):
+            for sign, bound in zip((">=", "<="), getattr(self, column) or (), strict=False):
+                if bound is not None:
+                    yield f"{column} {sign} ?", (bound,)
+
+
+def find(
+    connection: sqlite3.Connection,
+    where: MaterialFilter | None = None,
+    *,
+    sort: str = DEFAULT_SORT,
+    descending: bool = False,
+    limit: int | None = None,
+    structures: bool = True,
+    **filters: Any,
+) -> list[Material]:
+    """Return the materials that `where` (or `filters`, its fields) allows, by `sort`, then by id; unknown values last.
+
+    Without `structures` they come back without theirs, which is several times faster. Raises BadInput for a formula
+    or an order that is none.
+    """
+    condition, values = (where or MaterialFilter(**filters)).condition()
+    if sort not in SORTS:
+        raise BadInput(f"{sort!r} is nothing to sort by", hint=f"Known are {', '.join(SORTS)}")
+    # Rows are fat with structures, so the ids are found in an index of the facts alone, and only they are read.
+    column = SORTS[sort]
+    order = f"{column} IS NULL, {column}{' DESC' if descending else ''}, material_id"
+    ids = f"SELECT material_id FROM materials WHERE {condition} ORDER BY {order} LIMIT ?"
+    values.append(-1 if limit is None else limit)
+    select = SELECT_MATERIAL if structures else SELECT_FACTS
+    rows = connection.execute(f"{select} WHERE material_id IN ({ids}) ORDER BY {order}", values)
+    return [from_row(tuple(found)) for found in rows]
+
+
+def count(connection: sqlite3.Connection, where: MaterialFilter) -> int:
+    """Return how many materials `where` allows."""
+    condition, values = where.condition()
+    return int(connection.execute(f"SELECT count(*) FROM materials WHERE {condition}", values).fetchone()[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Polymorphs:
+    """All records of one formula, the most stable first; `ground` are those with the lowest energy above the hull.
+
+    More than one in `ground` is a tie; none means that no record says how stable it is.
+    """
+
+    formula: str
+    records: tuple[Material, ...]
+    ground: tuple[Material, ...]
+
+
+TIE_EV_PER_ATOM = 1e-6  # energies are given with five digits at most
+
+
+def polymorphs(connection: sqlite3.Connection, formula: str) -> Polymorphs:
+    """Return the polymorphs of a formula, however it is spelled. Raises BadInput when it is none."""
+    records = tuple(find(connection, MaterialFilter(formula=formula), structures=False))
+    known = [each.e_above_hull_ev_per_atom for each in records if each.e_above_hull_ev_per_atom is not None]
+    lowest = min(known, default=None)
+    ground = tuple(
+        each
+        for each in records
+        if lowest is not None
+        and each.e_above_hull_ev_per_atom is not None
+        and each.e_above_hull_ev_per_atom - lowest <= TIE_EV_PER_ATOM
+    )
+    return Polymorphs(records[0].formula_pretty if records else formula, records, ground)
