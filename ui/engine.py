@@ -11,6 +11,7 @@ from ingest.records import ChunkKind, Filter, Paper
 
 if TYPE_CHECKING:
     from assistant import Assistant
+    from assistant.tools import Tool
     from ingest.embed import Embedder
     from ingest.library import Library
     from ingest.pipeline import Event, Report
@@ -43,6 +44,38 @@ def open_assistant(settings: Settings) -> Assistant:
         offline=settings.models.offline,
         download=settings.embedding.download,
     )
+
+
+def open_tools(settings: Settings, attach: Sequence[Path] = ()) -> dict[str, Tool]:
+    """Return all tools, working on the library in force, where there is one, and on the attached files.
+
+    Raises:
+        BadInput: an attached file is missing, too large, or no text.
+    """
+    from assistant.tools import ToolContext, all_tools, read_attachment
+    from ingest.errors import LibraryNotFound
+    from ingest.library import Library
+
+    attachments = dict(read_attachment(path) for path in attach)
+    try:
+        library = Library.open(settings.library_path)
+    except LibraryNotFound:
+        return all_tools(ToolContext(attachments=attachments))
+    embedder = LazyEmbedder(lambda: open_embedder(settings))
+    return all_tools(ToolContext(library=library, attachments=attachments, embedder=embedder))
+
+
+class LazyEmbedder:
+    """An embedder of questions that is loaded with the first question."""
+
+    def __init__(self, make: Callable[[], Embedder]) -> None:
+        self._make = make
+        self._made: Embedder | None = None
+
+    def embed_query(self, text: str) -> Any:
+        """Return the unit vector of `text`."""
+        self._made = self._made or self._make()
+        return self._made.embed_query(text)
 
 
 def run_ingest(

@@ -14,22 +14,30 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ingest.errors import BadInput
+from assistant.tools.arithmetic import (
+    FUNCTIONS,
+    LITERALS,
+    MAX_CHARACTERS,
+    OPERATIONS,
+    BadExpression,
+    apply,
+    plain,
+    tidied,
+    written_number,
+)
+from assistant.tools.base import Tool, ToolContext, ToolOutput, from_function
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
     from pint import UnitRegistry
 
-MAX_CHARACTERS = 1000
-MAX_DEPTH = 60
-MAX_INTEGER_BITS = 4096
-MAX_FACTORIAL = 170  # the largest whose value a float can hold
 
+MAX_DEPTH = 60
 GRAMMAR = r"""
 start: sum [_TO sum]
 ?sum: product | sum "+" product -> add | sum "-" product -> subtract
@@ -104,12 +112,6 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"
 OPERATORS = {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "−": "-", "–": "-", "**": "^", "（": "(", "）": ")"}
 
 
-class BadExpression(BadInput):
-    """The calculator cannot work out the expression; the message says which part."""
-
-    hint = 'Write it like: matlit tool calculator "1.43 eV to nm"'
-
-
 @dataclass(frozen=True, slots=True)
 class Calculation:
     """A result: `value` in `unit` ("" when dimensionless), its standard uncertainty or None, and what was assumed."""
@@ -131,6 +133,25 @@ class Calculation:
             "text": self.text,
             "notes": list(self.notes),
         }
+
+
+def make(_: ToolContext) -> Tool:
+    """Return the tool."""
+
+    def calculator(expression: str) -> ToolOutput:
+        """Work out an arithmetic expression with units and physical constants, exactly; also converts units.
+
+        Examples: "1.43 eV to nm", "h*c/(589 nm) in eV", "sqrt(2)*5.43 Å", "4*28.0855 g/mol / (N_A*(5.431 Å)^3) to
+        g/cm^3", "25 degC to K".
+
+        Args:
+            expression: numbers, units, + - * / ^, functions such as sqrt, exp, ln, log10, sin; "to UNIT" at the end
+        """
+        result = calculate(expression)
+        notes = f" ({'; '.join(result.notes)})" if result.notes else ""
+        return ToolOutput(result.to_json(), f"{result.expression} = {result.text}{notes}", ("calculator",))
+
+    return from_function(calculator, read_only=True)
 
 
 def calculate(expression: str) -> Calculation:
@@ -255,7 +276,7 @@ class _Evaluation:
         name = str(tree.children[0])
         arguments = [self.value(child, depth=depth + 1) for child in tree.children[1:] if child is not None]
         if name in FUNCTIONS:
-            return _apply(name, arguments)
+            return apply(name, arguments)
         if len(arguments) == 1 and (name in CONSTANTS or self.unit(name) is not None):
             return self.named(name, unit_first=False) * arguments[0]
         raise BadExpression(f"unknown function {name!r}; known are {', '.join(sorted(FUNCTIONS))}")
@@ -267,7 +288,7 @@ class _Evaluation:
         quantity = self.value(tree, depth=0, after_number=True)
         if not hasattr(quantity, "units"):
             raise BadExpression(f"what stands behind 'to' in {self.expression!r} is no unit")
-        if not math.isclose(_plain(quantity.magnitude), 1.0):
+        if not math.isclose(plain(quantity.magnitude), 1.0):
             raise BadExpression(f"what stands behind 'to' in {self.expression!r} is a quantity, not a unit")
         return quantity.units
 
@@ -294,14 +315,14 @@ class _Evaluation:
 
     def finished(self, value: Any) -> Calculation:
         if hasattr(value, "units"):
-            value = _tidied(value)
+            value = tidied(value)
             magnitude, unit = value.magnitude, f"{value.units:~P}"
         else:
             magnitude, unit = value, ""
-        number, uncertainty = _plain(magnitude), getattr(magnitude, "std_dev", None)
+        number, uncertainty = plain(magnitude), getattr(magnitude, "std_dev", None)
         if not math.isfinite(number):
             raise BadExpression(f"the value of {self.expression!r} is not finite")
-        written = f"{magnitude:.2u}P".removesuffix("P") if uncertainty else _written(number)
+        written = f"{magnitude:.2u}P".removesuffix("P") if uncertainty else written_number(number)
         return Calculation(
             expression=self.expression,
             value=number,
@@ -375,173 +396,6 @@ def _unless_misfit(attempt: Callable[[], Any]) -> Any:
         return attempt()
     except pint.DimensionalityError:
         return None
-
-
-# --- literals, operators, functions -----------------------------------------------------------------
-
-
-def _number(text: str) -> float | int:
-    return int(text) if text.isdigit() and len(text) <= MAX_CHARACTERS else float(text)
-
-
-def _uncertain(value: str, spread: str) -> Any:
-    from uncertainties import ufloat
-
-    return ufloat(float(value), float(spread))
-
-
-def _shorthand(text: str) -> Any:
-    from uncertainties import ufloat_fromstr
-
-    return ufloat_fromstr(text)
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    exponent = _dimensionless(exponent, "an exponent")
-    if isinstance(base, int) and isinstance(exponent, int):
-        if exponent >= 0 and base.bit_length() * exponent <= MAX_INTEGER_BITS:
-            return base**exponent
-        return float(base) ** exponent
-    result = base**exponent
-    if isinstance(result, complex):
-        raise ValueError(f"{base} to the power of {exponent} is not real")
-    return result
-
-
-def _factorial(value: Any) -> int:
-    number = _dimensionless(value, "a factorial")
-    if _plain(number) != int(_plain(number)) or not 0 <= number <= MAX_FACTORIAL:
-        raise ValueError(f"the factorial of {number} (0 to {MAX_FACTORIAL}, whole numbers)")
-    return math.factorial(int(number))
-
-
-LITERALS: dict[str, Callable[..., Any]] = {"number": _number, "uncertain": _uncertain, "shorthand": _shorthand}
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    "add": lambda left, right: left + right,
-    "subtract": lambda left, right: left - right,
-    "multiply": lambda left, right: left * right,
-    "divide": lambda left, right: left / right,
-    "negative": lambda value: -value,
-    "power": _power,
-    "factorial": _factorial,
-    "percent": lambda value: value / 100,
-}
-
-
-def _mathematics(name: str) -> Callable[..., Any]:
-    """Return a function of one dimensionless number that also carries uncertainties."""
-
-    def function(value: Any) -> Any:
-        from uncertainties import UFloat, umath
-
-        number = _dimensionless(value, name)
-        return getattr(umath if isinstance(number, UFloat) else math, name)(number)
-
-    return function
-
-
-def _root(value: Any) -> Any:
-    magnitude = _plain(getattr(value, "magnitude", value))
-    if magnitude < 0:
-        raise ValueError(f"the square root of {value}")
-    return value**0.5
-
-
-def _rounded(value: Any, digits: Any = 0) -> Any:
-    places = int(_plain(_dimensionless(digits, "the digits of round")))
-    return round(value, places)
-
-
-def _mean(*values: Any) -> Any:
-    return sum(values[1:], start=values[0]) / len(values)
-
-
-def _stdev(*values: Any) -> Any:
-    """Return the sample standard deviation (n - 1)."""
-    if len(values) < 2:
-        raise ValueError("stdev needs two values or more")
-    middle = _mean(*values)
-    squares = [(value - middle) ** 2 for value in values]
-    return (sum(squares[1:], start=squares[0]) / (len(values) - 1)) ** 0.5
-
-
-def _whole(name: str) -> Callable[..., Any]:
-    def function(*values: Any) -> int:
-        numbers = [_plain(_dimensionless(value, name)) for value in values]
-        if any(number != int(number) for number in numbers):
-            raise ValueError(f"{name} takes whole numbers")
-        return int(getattr(math, name)(*map(int, numbers)))
-
-    return function
-
-
-def _binomial(total: Any, chosen: Any) -> int:
-    n, k = (_plain(_dimensionless(value, "binomial")) for value in (total, chosen))
-    if n != int(n) or k != int(k) or not 0 <= k <= n <= 1000:
-        raise ValueError("binomial(n, k) takes whole numbers, 0 ≤ k ≤ n ≤ 1000")
-    return math.comb(int(n), int(k))
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: _mathematics(name) for name in ("exp", "sin", "cos", "tan", "asin", "acos", "atan")},
-    **{name: _mathematics(name) for name in ("sinh", "cosh", "tanh")},
-    "ln": _mathematics("log"),
-    "log": _mathematics("log10"),
-    "log10": _mathematics("log10"),
-    "log2": lambda value: _mathematics("log")(value) / math.log(2),
-    "sqrt": _root,
-    "abs": abs,
-    "round": _rounded,
-    "floor": lambda value: math.floor(_plain(_dimensionless(value, "floor"))),
-    "ceil": lambda value: math.ceil(_plain(_dimensionless(value, "ceil"))),
-    "min": lambda *values: min(values),
-    "max": lambda *values: max(values),
-    "sum": lambda *values: sum(values[1:], start=values[0]),
-    "mean": _mean,
-    "stdev": _stdev,
-    "gcd": _whole("gcd"),
-    "lcm": _whole("lcm"),
-    "factorial": _factorial,
-    "binomial": _binomial,
-}
-MANY = {"min", "max", "sum", "mean", "stdev", "gcd", "lcm"}
-TWO = {"round": (1, 2), "binomial": (2, 2)}
-
-
-def _apply(name: str, arguments: Sequence[Any]) -> Any:
-    least, most = TWO.get(name, (1, 1)) if name not in MANY else (1, 1000)
-    if not least <= len(arguments) <= most:
-        wanted = f"{least}" if least == most else f"{least} to {most}"
-        raise BadExpression(f"{name} takes {wanted} values, not {len(arguments)}")
-    return FUNCTIONS[name](*arguments)
-
-
-# --- numbers ------------------------------------------------------------------------------------------
-
-
-def _dimensionless(value: Any, where: str) -> Any:
-    if not hasattr(value, "units"):
-        return value
-    if not value.dimensionless:
-        raise BadExpression(f"{where} takes a pure number, not {value:~P}")
-    return value.to("dimensionless").magnitude
-
-
-def _plain(value: Any) -> float | int:
-    """Return a number without its uncertainty."""
-    value = getattr(value, "nominal_value", value)
-    return value if isinstance(value, int) else float(value)
-
-
-def _tidied(quantity: Any) -> Any:
-    """Return a dimensionless ratio as a number in itself, and a mixed unit (eV·s/J) in base units."""
-    if quantity.dimensionless and not quantity.unitless:
-        return quantity.to("dimensionless")
-    return quantity.to_reduced_units() if len(dict(quantity.unit_items())) > 1 else quantity
-
-
-def _written(number: float | int) -> str:
-    return str(number) if isinstance(number, int) and abs(number) < 10**40 else f"{number:.10g}"
 
 
 def _near(name: str) -> str:

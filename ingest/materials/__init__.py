@@ -11,6 +11,7 @@ from ingest.materials.formats import FORMATS, convert
 from ingest.materials.formula import composition, formula_key, reduced_formula
 from ingest.materials.problems import BadRecord, FieldError
 from ingest.materials.record import (
+    CRYSTAL_SYSTEMS,
     MATERIALS_PROJECT,
     MATERIALS_PROJECT_DOI,
     QUANTITIES,
@@ -35,6 +36,7 @@ from ingest.materials.store import (
 from ingest.materials.text import to_chunk, to_text
 
 __all__ = [
+    "CRYSTAL_SYSTEMS",
     "DEFAULT_SORT",
     "FORMATS",
     "INSERT_ELEMENT",

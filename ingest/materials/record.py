@@ -16,6 +16,8 @@ _LAST_OF_SYSTEM = (
     (167, "trigonal"), (194, "hexagonal"), (230, "cubic"),
 )  # fmt: skip
 
+CRYSTAL_SYSTEMS = tuple(name for _, name in _LAST_OF_SYSTEM)
+
 
 def crystal_system(spacegroup_number: int | None) -> str:
     """Return the crystal system of a space group number (International Tables, volume A), "" for None."""
