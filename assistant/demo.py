@@ -5,7 +5,7 @@ It pays no heed to the user's settings: the sample is read with the defaults, on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,19 +49,42 @@ def run_demo(
     """
     from assistant.assistant import Assistant
     from ingest.embed import make_embedder
+    from ingest.events import Finished
     from ingest.library import Library
     from ingest.settings import Settings
 
-    folder = folder or _default_folder()
-    _refuse_other_content(folder)
+    folder = folder or default_folder()
     embedder = embedder or make_embedder(Settings().embedding.model, offline=True)
-    report = _build(folder, embedder, on_event)
+    report = None
+    for event in demo_events(folder, embedder):
+        if on_event:
+            on_event(event)
+        if isinstance(event, Finished):
+            report = event.report
+    if report is None:
+        raise RuntimeError("the ingest ended without a report")
     with Library.open(folder) as library:
-        materials = add_sample_materials(library, embedder)
+        materials = library.status()["materials"]
     question = question or QUESTION
     with Assistant(folder, embedder=embedder) as assistant:
         answer = assistant.ask(question)
     return Demo(folder=folder, report=report, materials=materials, question=question, answer=answer)
+
+
+def demo_events(folder: Path, embedder: Embedder) -> Iterator[Event]:
+    """Build the sample library in `folder`, or bring it up to date, yielding the events of the ingest.
+
+    Raises BadInput when the folder holds something else.
+    """
+    from ingest.library import Library
+
+    _refuse_other_content(folder)
+    try:
+        yield from _ingest(folder, embedder, rebuild=False)
+    except LibraryMismatch:  # a demo of an earlier version
+        yield from _ingest(folder, embedder, rebuild=True)
+    with Library.open(folder) as library:
+        add_sample_materials(library, embedder)
 
 
 def add_sample_materials(library: Library, embedder: Embedder) -> int:
@@ -86,7 +109,8 @@ def _has(library: Library, record: Material) -> bool:
         return False
 
 
-def _default_folder() -> Path:
+def default_folder() -> Path:
+    """Return where the sample library lies unless told otherwise: `demo` in the user's data folder."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("matlit")) / "demo"
@@ -114,25 +138,9 @@ def _is_sample(path: Path) -> bool:
     return path.parent.parts[-2:] == SAMPLE_FOLDER
 
 
-def _build(folder: Path, embedder: Embedder, on_event: Callable[[Event], None] | None) -> Report:
-    try:
-        return _ingest(folder, embedder, on_event, rebuild=False)
-    except LibraryMismatch:  # a demo of an earlier version
-        return _ingest(folder, embedder, on_event, rebuild=True)
-
-
-def _ingest(folder: Path, embedder: Embedder, on_event: Callable[[Event], None] | None, *, rebuild: bool) -> Report:
+def _ingest(folder: Path, embedder: Embedder, *, rebuild: bool) -> Iterator[Event]:
     from ingest import sample
-    from ingest.events import Finished
     from ingest.pipeline import ingest
     from ingest.settings import Settings
 
-    report = None
-    for event in ingest(sample.paths(), settings=Settings(), library=folder, embedder=embedder, rebuild=rebuild):
-        if on_event:
-            on_event(event)
-        if isinstance(event, Finished):
-            report = event.report
-    if report is None:
-        raise RuntimeError("the ingest ended without a report")
-    return report
+    yield from ingest(sample.paths(), settings=Settings(), library=folder, embedder=embedder, rebuild=rebuild)

@@ -22,6 +22,8 @@ _INSERT = """INSERT INTO answers (asked, question, model, prompt, abstained, sec
 _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
   id INTEGER PRIMARY KEY, asked TEXT NOT NULL, question TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
   abstained INTEGER NOT NULL, seconds REAL NOT NULL, answer TEXT NOT NULL)"""
+_RATINGS = """CREATE TABLE IF NOT EXISTS ratings (
+  answer INTEGER PRIMARY KEY, rated TEXT NOT NULL, helpful INTEGER NOT NULL, note TEXT NOT NULL)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,36 @@ def record(folder: Path, question: str, answer: Mapping[str, Any], *, prompt: st
     except sqlite3.OperationalError as error:
         return f"not in the journal {folder / FILE}: {error}"
     return ""
+
+
+def rate(folder: Path, *, question: str, helpful: bool, note: str = "") -> str:
+    """Write down what somebody thought of the latest answer to `question`; return "" or why it could not be written.
+
+    A later rating of the same answer replaces the earlier one.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        with closing(sqlite3.connect(folder / FILE, timeout=WAIT_S)) as connection, connection:
+            connection.execute(_SCHEMA)
+            connection.execute(_RATINGS)
+            latest = "SELECT max(id) FROM answers WHERE question = ?"
+            (answer,) = connection.execute(latest, (question,)).fetchone()
+            connection.execute("INSERT OR REPLACE INTO ratings VALUES (?, ?, ?, ?)", (answer or 0, now, helpful, note))
+    except sqlite3.OperationalError as error:
+        return f"not in the journal {folder / FILE}: {error}"
+    return ""
+
+
+def ratings(folder: Path) -> list[tuple[str, bool, str]]:
+    """Return (question, helpful, note) of every rated answer, newest first."""
+    if not (folder / FILE).exists():
+        return []
+    with closing(sqlite3.connect(folder / FILE, timeout=WAIT_S)) as connection, connection:
+        connection.execute(_SCHEMA)
+        connection.execute(_RATINGS)
+        sql = """SELECT question, helpful, note FROM ratings JOIN answers ON answers.id = ratings.answer
+          ORDER BY ratings.rated DESC, ratings.answer DESC"""
+        return [(question, bool(helpful), note) for question, helpful, note in connection.execute(sql)]
 
 
 def entries(folder: Path, *, limit: int = 100) -> list[Entry]:

@@ -74,6 +74,7 @@ class Catalog:
         self.path = folder / CATALOG_FILE
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        self._readers: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._guard = threading.Lock()
 
     @property
@@ -84,6 +85,7 @@ class Catalog:
             with sqlite_errors(self.path):
                 connection = self._keep(_open_reader(self.path))
             self._local.connection = connection
+            self._close_left(connection)
         return connection
 
     def connect_writer(self) -> sqlite3.Connection:
@@ -102,9 +104,19 @@ class Catalog:
         """Close every connection of every thread."""
         with self._guard:
             opened, self._opened = self._opened, []
+            self._readers = []
         for connection in opened:
             connection.close()
         self._local = threading.local()
+
+    def _close_left(self, connection: sqlite3.Connection) -> None:
+        """Note this thread's new connection, and close those of threads that have ended: web servers start many."""
+        with self._guard:
+            left = [opened for thread, opened in self._readers if not thread.is_alive()]
+            self._readers = [(thread, opened) for thread, opened in self._readers if thread.is_alive()]
+            self._readers.append((threading.current_thread(), connection))
+        for opened in left:
+            self.release(opened)
 
     def _keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         with self._guard:

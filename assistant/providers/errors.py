@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -101,6 +102,29 @@ class BadReply(ModelError):
     retryable = True
 
 
+_keys_here: ContextVar[Mapping[str, str]] = ContextVar("matlit_keys", default={})  # noqa: B039 - never changed
+_lent: set[str] = set()  # every key that was lent in this process, so that no error ever repeats it
+
+
+@contextmanager
+def using_keys(keys: Mapping[str, str]) -> Iterator[None]:
+    """Let models built inside this block, in this thread, use `keys` (by variable name) before the environment.
+
+    That is how the web app keeps the keys of one browser from every other.
+    """
+    _lent.update(value for value in keys.values() if len(value) >= 6)
+    token = _keys_here.set(dict(keys))
+    try:
+        yield
+    finally:
+        _keys_here.reset(token)
+
+
+def key_value(name: str) -> str:
+    """Return the key lent to this thread under the variable's name, else the variable's value, else ""."""
+    return (_keys_here.get().get(name) or os.environ.get(name, "")).strip()
+
+
 def read_key(*names: str, provider: str, example: str) -> str:
     """Return the key from the first of the environment variables `names` that is set.
 
@@ -109,7 +133,7 @@ def read_key(*names: str, provider: str, example: str) -> str:
         KeyRefused: it holds characters that no key has, which a client would otherwise repeat in its error.
     """
     for name in names:
-        key = os.environ.get(name, "").strip()
+        key = key_value(name)
         if key and not re.fullmatch(r"[!-~]+", key):
             raise KeyRefused(
                 f"{name} holds spaces or characters that no key has", hint=f"Copy it again: export {name}={example}"
@@ -127,6 +151,8 @@ def scrub(text: str) -> str:
         value = os.environ.get(name, "").strip()
         if len(value) >= 6 and name.endswith(("KEY", "TOKEN")):
             text = text.replace(value, f"[{name}]")
+    for value in _lent:
+        text = text.replace(value, "[key]")
     return _KEY_LIKE.sub("[key]", text)
 
 

@@ -8,13 +8,12 @@ which such servers enforce and small models keep to. A server's key is read from
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from assistant.offline import refuse_remote
-from assistant.providers.errors import SERVER_KEY, UnknownSpec, read_key
+from assistant.providers.errors import SERVER_KEY, UnknownSpec, key_value, read_key
 from assistant.providers.openai import OpenAIBackend, not_found
 
 if TYPE_CHECKING:
@@ -111,6 +110,6 @@ def _only_model(backend: ServerBackend, options: dict[str, Any]) -> ServerBacken
 
 
 def _key() -> str:
-    if not os.environ.get(SERVER_KEY):
+    if not key_value(SERVER_KEY):
         return "none"  # the client wants one; servers without keys ignore it
     return read_key(SERVER_KEY, provider="the server", example="…")

@@ -1,0 +1,280 @@
+"""Each page's logic, through Streamlit's own test runner, on a real sample library."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from assistant.demo import QUESTION, demo_events
+from ingest.embed import make_embedder
+from ingest.library import Library
+from ui.jobs import JOBS
+
+APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
+Page = Callable[[str], AppTest]
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sample library once."""
+    folder = tmp_path_factory.mktemp("sample") / "library"
+    list(demo_events(folder, make_embedder("all-MiniLM-L6-v2")))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def page(sample_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Return a function that opens a page on the sample library."""
+    monkeypatch.setenv("MATLIT_LIBRARY", str(sample_folder))
+    return lambda name: opened(name)
+
+
+def opened(name: str) -> AppTest:
+    def script(name: str) -> None:
+        from importlib import import_module
+
+        import_module(f"ui.pages.{name}").draw()
+
+    return AppTest.from_function(script, default_timeout=60, args=(name,)).run()
+
+
+def button(app: AppTest, label: str) -> Any:
+    """Return the button with that label."""
+    return next(one for one in app.button if label in one.label.replace("\\", ""))
+
+
+def labels(app: AppTest) -> list[str]:
+    return [one.label.replace("\\", "") for one in app.button]
+
+
+def choose_first(app: AppTest) -> None:
+    """Choose the first paper of the list below the table."""
+    paper = sorted(Library.open(Path(os.environ["MATLIT_LIBRARY"])).papers(), key=lambda one: one.paths[0])
+    words = app.text_input(key="paper-words").value
+    app.multiselect[0].set_value([next(one.id for one in paper if words in one.title.lower())]).run()
+
+
+def shown(app: AppTest) -> str:
+    return "\n".join(one.value for one in app.markdown).replace("\\", "")
+
+
+def test_the_app_starts_with_its_navigation() -> None:
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert not app.exception
+
+
+def test_an_empty_library_offers_the_sample_and_ones_own_papers() -> None:
+    app = opened("chat")
+    assert not app.exception
+    assert app.title[0].value == "Ask your papers"
+    assert "Try the sample library" in labels(app)
+    assert "Read this folder" in labels(app)
+
+
+def test_the_sample_is_one_click_away() -> None:
+    app = opened("chat")
+    button(app, "Try the sample library").click().run()
+    job = JOBS.find("ingest")[0]
+    assert job.wait(60)
+    assert job.state == "done", job.error
+    app.run()
+    assert any(QUESTION in label for label in labels(app))
+
+
+def test_a_folder_that_is_not_there_is_a_message(tmp_path: Path) -> None:
+    app = opened("library")
+    app.text_input(key="folder-first").input(str(tmp_path / "nowhere"))
+    button(app, "Read this folder").click().run()
+    JOBS.find("ingest")[0].wait(60)
+    app.run()
+    assert not app.exception
+    assert "nowhere" in app.error[0].value
+    assert "What to do" in app.error[0].value
+
+
+def test_a_question_is_answered_with_checked_quotes(page: Page) -> None:
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    assert not app.exception
+    assert "170 mAh" in shown(app)
+    assert any(label.startswith("[1] p. 1") for label in labels(app))
+    assert any("no model, no cost" in one.value for one in app.caption)
+
+
+def test_a_question_without_an_answer_says_so(page: Page) -> None:
+    app = page("chat")
+    app.chat_input[0].set_value("Who won the football world cup in 1998?").run()
+    assert not app.exception
+    assert "no passage" in shown(app).lower() or "not" in shown(app).lower()
+    assert not any(label.startswith("[1]") for label in labels(app))
+
+
+def test_html_in_a_question_is_shown_as_text(page: Page) -> None:
+    app = page("chat")
+    app.chat_input[0].set_value("<img src=x onerror=alert(1)> capacity of LiFePO4?").run()
+    first = next(one for one in app.markdown if "onerror" in one.value)
+    assert first.value.startswith("\\<img")
+
+
+def test_a_question_is_edited_and_asked_again(page: Page) -> None:
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    button(app, "Edit").click().run()
+    app.text_area[0].input("Why does PBE underestimate band gaps?")
+    button(app, "Ask again").click().run()
+    assert not app.exception
+    assert "Why does PBE underestimate band gaps?" in shown(app)
+    assert QUESTION not in shown(app)
+
+
+def test_the_source_card_holds_title_status_text_and_bibtex(page: Page) -> None:
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    button(app, "[1]").click().run()
+    assert not app.exception
+    assert "Lithium iron phosphate as a cathode material" in shown(app)
+    assert any("@misc" in one.value for one in app.code)
+    assert any("Text around it" in one.label for one in app.expander)
+
+
+def test_chats_are_kept_found_renamed_and_deleted(page: Page) -> None:
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    button(app, "New chat").click().run()
+    assert app.title[0].value == "Ask your library"
+    app.text_input(key="chat-words").input("no such words").run()
+    assert any("No chat holds these words" in one.value for one in app.caption)
+    app.text_input(key="chat-words").input("theoretical").run()
+    button(app, "What is the theoretical").click().run()
+    name = next(one for one in app.text_input if one.key.startswith("rename-"))
+    name.input("LFP").run()
+    next(one for one in app.button if one.key.startswith("rename-do-")).click().run()
+    assert "LFP" in labels(app)
+    button(app, "Delete this chat").click().run()
+    assert "LFP" not in labels(app)
+
+
+def test_a_rating_reaches_the_journal(page: Page, sample_folder: Path) -> None:
+    from assistant import journal
+
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    app.feedback[0].set_value(0).run()
+    next(one for one in app.text_area if one.key.startswith("note-")).input("too short").run()
+    button(app, "Save").click().run()
+    assert (QUESTION, False, "too short") in journal.ratings(sample_folder)
+
+
+def test_papers_are_listed_found_and_opened(page: Page) -> None:
+    app = page("library")
+    assert len(app.dataframe[0].value) == 6
+    app.text_input(key="paper-words").input("gallium").run()
+    assert len(app.dataframe[0].value) == 1
+    choose_first(app)
+    button(app, "Open").click().run()
+    assert not app.exception
+    assert "Gallium nitride" in app.header[0].value
+    app.text_input(key="words-in-paper").input("wurtzite").run()
+    assert any("places on" in one.value for one in app.caption)
+
+
+def test_a_paper_leaves_the_library_only_after_a_second_look(page: Page, sample_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "library"
+    shutil.copytree(sample_folder, copy)
+    app = opened_on(copy)
+    choose_first(app)
+    button(app, "Remove").click().run()
+    assert len(Library.open(copy).papers()) == 6
+    button(app, "Remove them").click().run()
+    assert not app.exception
+    assert len(Library.open(copy).papers()) == 5
+
+
+def opened_on(folder: Path) -> AppTest:
+    os.environ["MATLIT_LIBRARY"] = str(folder)  # put back by the fixture that set it
+    return opened("library")
+
+
+def test_an_unreadable_file_is_listed_with_reason_and_remedy(tmp_path: Path, sample_folder: Path) -> None:
+    import shutil
+
+    copy, bad = tmp_path / "library", tmp_path / "page.pdf"
+    shutil.copytree(sample_folder, copy)
+    bad.write_text("<!doctype html><html><body>Please log in</body></html>")
+    app = opened_on(copy)
+    app.text_input(key="folder-more").input(str(bad))
+    button(app, "Read this folder").click().run()
+    JOBS.find("ingest")[0].wait(60)
+    app.run()
+    assert not app.exception
+    assert any("1 files could not be read" in one.label for one in app.expander)
+    row = app.table[0].value.iloc[0].tolist()
+    assert "web page" in row[1]
+    assert "Download the PDF" in row[2]
+
+
+def test_a_foreign_folder_is_no_library(page: Page, tmp_path: Path) -> None:
+    app = page("settings")
+    app.text_input(key="library-path").input(str(tmp_path))
+    button(app, "Open this library").click().run()
+    assert not app.exception
+    assert "there is no library" in app.error[0].value.replace("\\", "")
+
+
+def test_the_interface_speaks_japanese(page: Page) -> None:
+    app = page("settings")
+    app.segmented_control(key="language").set_value("ja").run()
+    assert not app.exception
+    assert app.title[0].value == "設定"
+
+
+def test_a_key_is_never_shown_again(page: Page) -> None:
+    app = page("settings")
+    app.text_input(key="key-value-0").input("sk-very-secret-1234")
+    button(app, "Keep for this tab").click().run()
+    assert not app.exception
+    assert "OPENAI_API_KEY" in shown(app)
+    everything = shown(app) + "".join(str(one.value) for one in app.text_input)
+    assert "very-secret" not in everything
+
+
+def test_a_model_without_a_key_says_what_to_do(page: Page) -> None:
+    app = page("settings")
+    picker = next(one for one in app.selectbox if one.key.startswith("model-"))
+    picker.select("openai/gpt-4o-mini").run()
+    button(app, "Test the connection").click().run()
+    assert not app.exception
+    assert "OPENAI_API_KEY" in app.error[0].value.replace("\\", "")
+
+
+def test_health_names_what_works(page: Page) -> None:
+    app = page("settings")
+    assert "extractive" in shown(app)
+    assert "6 papers" in shown(app)
+
+
+def test_five_thousand_papers_are_filtered_quickly(page: Page) -> None:
+    from ingest.records import Metadata, Paper
+    from ui.pages.library import _matching
+
+    papers = [
+        Paper(f"{n:064x}", Metadata(title=f"Paper {n} on oxide {n % 97}"), "pdf", 5, 9, (Path(f"/p/{n}.pdf"),))
+        for n in range(5000)
+    ]
+    titles = {paper.id: paper.title for paper in papers}
+    began = time.perf_counter()
+    assert len(_matching(papers, titles, ["oxide", "96"])) >= 51
+    assert time.perf_counter() - began < 5

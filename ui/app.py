@@ -1,0 +1,34 @@
+"""The web app's entry: navigation between the pages. Streamlit runs this file anew at every step; see `ui.server`."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.components import told
+from ui.pages import chat, library, settings
+from ui.state import remember, t
+from ui.style import STYLE, icon
+
+PAGES = {
+    "chat": (chat.draw, ":material/forum:"),
+    "library": (library.draw, ":material/library_books:"),
+    "settings": (settings.draw, ":material/settings:"),
+}
+
+
+def main() -> None:
+    """Draw the page that is open."""
+    st.set_page_config(page_title="matlit", page_icon=icon(), layout="centered", menu_items={})
+    st.html(STYLE)
+    pages = {
+        name: st.Page(draw, title=t(f"nav_{name}"), icon=icon, url_path=name, default=name == "chat")
+        for name, (draw, icon) in PAGES.items()
+    }
+    for name, page in pages.items():
+        remember(f"page-{name}", page)
+    with told():
+        st.navigation(list(pages.values())).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What one browser tab remembers between two runs of a page; the only file that touches `st.session_state`.
+
+A reload begins a new session: language, model and library come back from the preferences kept for the browser, keys do
+not come back at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import streamlit as st
+
+from assistant.providers.errors import using_keys
+from ingest.settings import Settings, load_settings
+from ui import resources
+from ui.chats import ChatStore, owner_of
+from ui.gate import BROWSER_COOKIE
+from ui.server import OPEN_VARIABLE
+from ui.texts import LANGUAGES, Language, say
+
+T = TypeVar("T")
+_SLOT = "matlit"
+
+
+@dataclass(slots=True)
+class Session:
+    """One tab. `keys` are by variable name and live in this object only; `chat` is the open chat's id, "" for none."""
+
+    store: ChatStore
+    settings: Settings
+    language: Language
+    keys: dict[str, str] = field(default_factory=dict, repr=False)
+    chat: str = ""
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        """Return whose chats and jobs these are."""
+        return self.store.owner
+
+    @property
+    def folder(self) -> Path:
+        """Return the library's folder."""
+        return self.settings.library_path
+
+
+def session() -> Session:
+    """Return this tab's session."""
+    found = st.session_state.get(_SLOT)
+    if found is None:
+        found = st.session_state[_SLOT] = _begin()
+    return cast(Session, found)
+
+
+def _begin() -> Session:
+    token = st.context.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe(24)
+    store = ChatStore(owner_of(token))
+    settings = load_settings()
+    if library := store.preference("library"):
+        settings = with_library(settings, library)
+    if model := store.preference("model"):
+        settings = replace(settings, models=replace(settings.models, model=model))
+    return Session(store=store, settings=settings, language=_language(store))
+
+
+def _language(store: ChatStore) -> Language:
+    chosen = store.preference("language")
+    if chosen not in LANGUAGES:
+        locale = (st.context.locale or "en").lower()
+        chosen = next((code for code in LANGUAGES if locale.startswith(code)), "en")
+    return cast(Language, chosen)
+
+
+def with_library(settings: Settings, folder: str) -> Settings:
+    """Return the settings with another library."""
+    return replace(settings, library=replace(settings.library, path=folder))
+
+
+def t(key: str, **values: Any) -> str:
+    """Return a text of the interface in this tab's language."""
+    return say(key, session().language, **values)
+
+
+def choose_language(language: Language) -> None:
+    """Speak another language from now on, in this browser."""
+    session().language = language
+    session().store.prefer("language", language)
+
+
+def choose_library(folder: Path) -> None:
+    """Work with another library from now on, in this browser; the open chat is left."""
+    now = session()
+    now.settings = with_library(now.settings, str(folder))
+    now.chat = ""
+    now.store.prefer("library", str(folder))
+
+
+def choose_model(spec: str) -> None:
+    """Answer with another model from now on, in this browser."""
+    now = session()
+    now.settings = replace(now.settings, models=replace(now.settings.models, model=spec))
+    now.store.prefer("model", spec)
+
+
+def set_key(name: str, value: str) -> None:
+    """Keep a key for this tab, or forget it."""
+    if value:
+        session().keys[name] = value
+    else:
+        session().keys.pop(name, None)
+
+
+def lend_keys() -> Any:
+    """Return a context in which models built in this thread use this tab's keys."""
+    return using_keys(session().keys)
+
+
+def recall(name: str, default: T) -> T:
+    """Return what was remembered under `name`."""
+    return cast(T, session().memory.get(name, default))
+
+
+def remember(name: str, value: Any) -> None:
+    """Keep `value` under `name` while this tab is open."""
+    session().memory[name] = value
+
+
+def forget_widget(key: str) -> None:
+    """Have a widget begin anew at the next run."""
+    st.session_state.pop(key, None)
+
+
+def set_widget(key: str, value: Any) -> None:
+    """Set a widget's value before it is drawn."""
+    st.session_state[key] = value
+
+
+def is_shared() -> bool:
+    """Tell whether other machines can reach this server; folders of this one are then not offered."""
+    return bool(os.environ.get(OPEN_VARIABLE))
+
+
+def open_page(name: str) -> None:
+    """Go to another page of the app."""
+    st.switch_page(session().memory[f"page-{name}"])
+
+
+def paper_titles() -> dict[str, str]:
+    """Return the titles of the library in force by paper id."""
+    now = session()
+    return resources.titles(now.folder, now.store)
