@@ -221,7 +221,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chosen_papers": ("Chosen papers", "選択した論文"),
     "choose_papers": ("Choose here or in the table", "ここか表で選択"),
     "ask_these": ("Ask these", "質問する"),
-    "remove_title": ("Remove from the library", "ライブラリから削除"),
     "remove_about": (
         "{n} papers leave the library. Their files stay where they are.",
         "{n} 本の論文をライブラリから外します。ファイルは残ります。",

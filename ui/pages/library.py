@@ -319,8 +319,8 @@ def _open_control(papers: Sequence[Paper], titles: dict[str, str], rows: Sequenc
             remember("scope", tuple(picked))
             session().chat = ""
             open_page("chat")
-        if st.button(t("remove"), icon=":material/delete:", disabled=not picked, key="remove-papers"):
-            st.dialog(t("remove_title"))(_confirm_removal)(picked, titles)
+        with st.popover(t("remove"), icon=":material/delete:", disabled=not picked, key="remove-papers"):
+            _confirm_removal(picked, titles)
 
 
 def _confirm_removal(ids: Sequence[str], titles: dict[str, str]) -> None:
