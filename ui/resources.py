@@ -16,7 +16,7 @@ from ui.chats import ChatStore
 from ui.pageimage import Picture, Renderer, mark
 
 if TYPE_CHECKING:
-    from finetune.predict import Regressor
+    from finetune.predict import Predictor
     from ingest.embed import Embedder
     from ingest.library import Library
     from ingest.settings import Settings
@@ -74,7 +74,7 @@ def renderer() -> Renderer:
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def predictor(spec: str, made: int = 0) -> Regressor:
+def predictor(spec: str, made: int = 0) -> Predictor:
     """Return a band gap predictor, loaded once."""
     from finetune.predict import load
 
