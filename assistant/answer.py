@@ -10,6 +10,8 @@ from typing import Any
 from assistant.citations import Citation, Claim
 from ingest.records import Hit, Paper
 
+NO_USAGE: Mapping[str, float | None] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -25,7 +27,9 @@ class Answer:
     claims: tuple[Claim, ...] = ()
     evidence: tuple[Hit, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
-    usage: Mapping[str, float] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0})
+    usage: Mapping[str, float | None] = field(
+        default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}
+    )
     abstained: bool = False
     missing: tuple[str, ...] = ()
     model: str = "extractive"

@@ -1,6 +1,6 @@
 """`Assistant`: ask a library, in one call or event by event, from threads, event loops and notebooks; `Chat` remembers.
 
-This file wires: what is found comes from `assistant.evidence`, who answers from `assistant.quoting` or a model. It
+This file wires: what is found comes from `assistant.evidence`, and `assistant.quoting` or `assistant.agent` answers. It
 checks what was handed over, counts the time, and writes the journal.
 """
 
@@ -9,26 +9,32 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from assistant import journal, quoting
+from assistant.agent import Confirm, Manner, Work, gather, work_out
 from assistant.answer import Answer
 from assistant.attachments import Attachment, read_attachments
-from assistant.chat import Message, in_thread
+from assistant.chat import ChatModel, Message, in_thread
 from assistant.events import Answered, Event, Searched, Started, TextDelta
 from assistant.evidence import Findings, find
+from assistant.llms import split_spec
 from assistant.prompts import STRATEGIES, Strategy
-from assistant.retrieve import Mode, search
+from assistant.retrieve import Mode, Vector, search
+from assistant.tools import Tool, ToolContext, all_tools
 from ingest.embed import Embedder, make_embedder
-from ingest.errors import BadInput, ModelError
+from ingest.errors import BadInput
 from ingest.info import refuse_mismatch
 from ingest.library import Library
 from ingest.records import Filter, Hit
+
+if TYPE_CHECKING:
+    from llama_index.core.llms import LLM
 
 MAX_QUESTION = 10_000  # characters
 MAX_QUOTES = 5
@@ -54,29 +60,40 @@ class Asked:
 class Assistant:
     """Answers questions from one library. Opens cheaply; the embedder loads with the first question.
 
-    `library` is a folder or an open `Library`. `k` passages are retrieved per question. `offline` keeps everything on
-    this machine; `download` allows an embedding model to be fetched. With `keep_journal` every answer is written to
-    the library's journal. An assistant may be asked from several threads at once.
+    `library` is a folder or an open `Library`. `model` is a spec ("openai/gpt-4o-mini", "extractive"), a `ChatModel`
+    or any llama-index LLM. `tools` are typed functions of your own beside the built-in ones; one that is not marked
+    with `assistant.tools.read_only` runs only where `confirm(name, arguments)` says so. `manner` sets strategy, bounds
+    and how much evidence is shown; `k` passages are retrieved per question. `offline` keeps everything on this machine;
+    `download` allows an embedding model to be fetched. With `keep_journal` every answer is written to the library's
+    journal. An assistant may be asked from several threads at once.
+
+    Raises:
+        UnknownSpec: `model` names no known provider.
+        BadInput: two tools have the same name, or one cannot be described to a model.
     """
 
     def __init__(
         self,
         library: Library | Path | str,
-        model: str = quoting.MODEL,
+        model: str | ChatModel | LLM = quoting.MODEL,
         *,
+        tools: Iterable[Tool | Callable[..., Any]] = (),
+        confirm: Confirm | None = None,
+        manner: Manner = Manner(),  # noqa: B008 - frozen
         k: int = PASSAGES,
         offline: bool = False,
         download: bool = False,
         threads: int = 0,
         embedder: Embedder | None = None,
+        bandgap_model: Any = "shipped",
         keep_journal: bool = True,
     ) -> None:
-        if model != quoting.MODEL:
-            raise ModelError(
-                f"no model {model!r}", hint="This version answers with verbatim quotes: --model extractive"
-            )
+        self._chat_model, self.model = _named(model)
         self.library = library if isinstance(library, Library) else Library.open(Path(library))
-        self.model = model
+        self.manner = manner
+        self._own_tools = tuple(tools)
+        self._confirm = confirm
+        self._bandgap_model = bandgap_model
         self._k = k
         self._offline = offline
         self._download = download
@@ -96,6 +113,19 @@ class Assistant:
                 refuse_mismatch(self.library.info, made.info, None)  # the name may stand for another revision by now
                 self._embedder = made
             return self._embedder
+
+    @property
+    def chat_model(self) -> ChatModel | None:
+        """The language model that answers, loaded with its first use; None for `extractive`."""
+        with self._lock:
+            if self._chat_model is None and self.model != quoting.MODEL:
+                self._chat_model = ChatModel.from_spec(self.model, offline=self._offline)
+            return self._chat_model
+
+    @property
+    def tools(self) -> dict[str, Tool]:
+        """The tools by name: the built-in ones, those of installed packages, and your own."""
+        return self._tools(())
 
     def search(self, query: str, *, k: int = 10, where: Filter | None = None, mode: Mode = "hybrid") -> list[Hit]:
         """Return the `k` best passages for `query`."""
@@ -189,14 +219,37 @@ class Assistant:
         began = time.perf_counter()
         found = self.find(asked.question, k=asked.k, where=asked.where)
         yield Searched(found.query, found.hits, time.perf_counter() - began)
-        answer = quoting.quote(self.library, found, quotes=asked.quotes, embedder=self.embedder.name)
-        yield TextDelta(answer.text)
-        return answer
+        model = self.chat_model
+        if model is None:
+            answer = quoting.quote(self.library, found, quotes=asked.quotes, embedder=self.embedder.name)
+            yield TextDelta(answer.text)
+            return answer
+        return (yield from self._with_model(model, asked, found))
+
+    def _with_model(self, model: ChatModel, asked: Asked, found: Findings) -> Generator[Event, None, Answer]:
+        manner = replace(self.manner, strategy=asked.strategy) if asked.strategy != "auto" else self.manner
+        sources = gather(self.library, found, model, manner)
+        tools = self._tools(asked.attachments) if asked.tools else {}
+        names = tuple(attachment.name for attachment in asked.attachments)
+        work = Work(model, found, sources, tools, manner, names, asked.history, self._confirm)
+        if not sources.all and (work.planned or not tools):
+            return quoting.refuse(found, embedder=self.embedder.name, model=self.model)
+        return (yield from work_out(work))
+
+    def _tools(self, attachments: Sequence[Attachment]) -> dict[str, Tool]:
+        context = ToolContext(
+            library=self.library,
+            attachments={attachment.name: attachment.text for attachment in attachments},
+            bandgap_model=self._bandgap_model,
+            embedder=_Lazily(self),
+        )
+        return all_tools(context, own=self._own_tools)
 
     def _recorded(self, question: str, answer: Answer) -> Answer:
         if not self._keep_journal:
             return answer
-        reason = journal.record(self.library.info.path, question, answer.to_json())
+        prompt = next((str(step["hash"]) for step in answer.trace if step["step"] == "prompt"), "")
+        reason = journal.record(self.library.info.path, question, answer.to_json(), prompt=prompt)
         return replace(answer, trace=(*answer.trace, {"step": "journal", "error": reason})) if reason else answer
 
 
@@ -224,6 +277,29 @@ class Chat:
             if isinstance(event, Answered):
                 self.messages += [Message("user", question), Message("assistant", event.answer.text)]
             yield event
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazily:
+    """The assistant's embedder, loaded only when a tool searches."""
+
+    assistant: Assistant
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the unit vector of `text`."""
+        return self.assistant.embedder.embed_query(text)
+
+
+def _named(model: str | ChatModel | LLM) -> tuple[ChatModel | None, str]:
+    """Return a model that was handed over, None for one that is only named, and its name."""
+    if isinstance(model, ChatModel):
+        return model, model.spec
+    if isinstance(model, str):
+        if model != quoting.MODEL:
+            split_spec(model)
+        return None, model
+    wrapped = ChatModel.from_llm(model)
+    return wrapped, wrapped.spec
 
 
 def checked_question(question: str) -> str:

@@ -154,6 +154,12 @@ def quotations(sentence: str) -> list[str]:
     return [quote for quote in found if len(quote.split()) >= MIN_QUOTE_WORDS or len(_CJK.findall(quote)) >= 8]
 
 
+def shared_words(sentence: str, source: str) -> float:
+    """Return the share of a sentence's content words that occur in `source`, by their stems; 1 where it has none."""
+    words = _content(sentence)
+    return len(words & _content(source)) / len(words) if words else 1.0
+
+
 # --- rewriting text with the way back -----------------------------------------------------------------------------
 
 
@@ -389,8 +395,7 @@ def _shares_words(sentence: str, source: str) -> bool:
     # Only within one script: a Japanese sentence about an English source shares no words and may still be right.
     if _CJK.search(sentence) and not _CJK.search(source):
         return True
-    words = _content(sentence)
-    return not words or len(words & _content(source)) >= MIN_SHARED_WORDS * len(words)
+    return shared_words(sentence, source) >= MIN_SHARED_WORDS
 
 
 def _content(text: str) -> frozenset[str]:

@@ -102,7 +102,7 @@ class ModelSettings:
 class AgentSettings:
     """How a language model may work on one question, and where it has to stop."""
 
-    loop: Literal["auto", "native", "react", "planned"] = "auto"
+    loop: Literal["auto", "tools", "planned"] = "auto"  # planned: tools are chosen by rules, not by the model
     max_steps: int = 8  # calls of the model
     max_tokens: int = 100_000  # read and written, over all steps
     max_seconds: float = 300.0

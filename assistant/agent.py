@@ -1,0 +1,427 @@
+"""The agent: a language model with numbered sources and tools, bounded in steps, tokens, time and money.
+
+Retrieval comes first; what was retrieved, attached or computed is data in a user turn, never in the system prompt.
+Models that call tools do so in a loop; small ones get the tools' results from the planner and write once. Whatever
+was written goes through `assistant.checking`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from assistant import prompts
+from assistant.answer import Answer
+from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Usage
+from assistant.checking import Checked, check, says_nothing
+from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
+from assistant.evidence import Findings, papers_of
+from assistant.sources import Sources, plain
+from assistant.tools import Tool, ToolOutput, ToolResult, call
+from ingest.errors import BadInput
+from ingest.library import Library
+
+Loop = Literal["auto", "tools", "planned"]
+Confirm = Callable[[str, Mapping[str, Any]], bool]
+
+ANSWERS_ABOVE = 0.3  # probability that the sentences found answer: a model can still say that they do not
+ANSWER_TOKENS = 600  # of one step; enough for a short answer or several calls
+THINKING_TOKENS = 1_200  # where the strategy has the model write down its steps
+LOCAL_EVIDENCE_TOKENS = 700  # what a small model on two cores reads in some fifteen seconds
+EVIDENCE_TOKENS = 6_000
+RESULT_CHARACTERS = 6_000  # of one tool result
+PARALLEL_CALLS = 8
+SAME_CALL_TIMES = 3  # then the tools are taken away
+HISTORY_TURNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where the work on one question ends. Tokens and money are summed over all calls of the model."""
+
+    max_steps: int = 8
+    max_tokens: int = 100_000
+    max_seconds: float = 300.0
+    max_cost_usd: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the model is asked: the strategy and its examples, the loop, how much evidence (0: by the model)."""
+
+    strategy: prompts.Strategy = "auto"
+    examples: tuple[prompts.Example, ...] = prompts.EXAMPLES
+    loop: Loop = "auto"
+    evidence_tokens: int = 0
+    bounds: Bounds = Bounds()
+
+
+@dataclass(slots=True)
+class Work:
+    """One question being worked on: what is known about it, and what has been used up."""
+
+    model: ChatModel
+    found: Findings
+    sources: Sources
+    tools: Mapping[str, Tool]
+    manner: Manner
+    attachments: tuple[str, ...] = ()
+    history: tuple[Message, ...] = ()
+    confirm: Confirm | None = None
+    results: list[ToolResult] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    began: float = field(default_factory=time.monotonic)
+    seen: dict[str, int] = field(default_factory=dict)
+    trace: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def language(self) -> prompts.Language:
+        """The language of the question, and so of the answer."""
+        return self.found.question.language
+
+    @property
+    def strategy(self) -> prompts.Strategy:
+        """The strategy in force: of itself, small models get examples, since those teach them to cite."""
+        if self.manner.strategy != "auto":
+            return self.manner.strategy
+        return "few-shot" if self.planned else "zero-shot"
+
+    @property
+    def planned(self) -> bool:
+        """Whether the tools were chosen by rules, and the model only writes."""
+        return is_planned(self.model, self.manner.loop)
+
+    def exhausted(self) -> str:
+        """Return which bound is reached, "" while none is."""
+        bounds, used = self.manner.bounds, self.usage
+        if used.calls >= bounds.max_steps:
+            return f"{bounds.max_steps} steps"
+        if used.input_tokens + used.output_tokens >= bounds.max_tokens:
+            return f"{bounds.max_tokens:,} tokens"
+        if time.monotonic() - self.began >= bounds.max_seconds:
+            return f"{bounds.max_seconds:g} s"
+        if used.cost_usd is not None and used.cost_usd >= bounds.max_cost_usd > 0:
+            return f"{bounds.max_cost_usd:g} US dollars"
+        return ""
+
+
+def is_planned(model: ChatModel, loop: Loop) -> bool:
+    """Whether a planner chooses the tools: for models on this machine that take none natively, unless told else."""
+    if loop == "auto":
+        return model.local and not model.native_tools
+    return loop == "planned"
+
+
+def read_examples(path: Path) -> tuple[prompts.Example, ...]:
+    """Read few-shot examples: JSON lines with `question`, `sources` (a list of texts) and `answer`.
+
+    Raises:
+        BadInput: the file cannot be read, or a line of it is no example.
+    """
+    form = 'Each line is {"question": "…", "sources": ["…"], "answer": "… [1]."}'
+    try:
+        lines = [line for line in path.expanduser().read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the examples in {str(path)!r}: {error}", hint=form) from error
+    try:
+        read = [json.loads(line) for line in lines]
+        return tuple(prompts.Example(one["question"], tuple(one["sources"]), one["answer"]) for one in read)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{str(path)!r} holds a line that is no example: {error!r}", hint=form) from error
+
+
+def gather(library: Library, found: Findings, model: ChatModel, manner: Manner) -> Sources:
+    """Return the sources a model may cite, as many as suit it; none where what was found is too weak to answer from."""
+    sources = Sources(library)
+    if found.support.probability < ANSWERS_ABOVE:
+        return sources
+    room = max(model.context_tokens - 2 * THINKING_TOKENS, 256)
+    if is_planned(model, manner.loop):
+        sources.add_windows(found, tokens=min(manner.evidence_tokens or LOCAL_EVIDENCE_TOKENS, room))
+    else:
+        sources.add_passages(found, tokens=min(manner.evidence_tokens or EVIDENCE_TOKENS, room))
+    return sources
+
+
+def work_out(work: Work) -> Generator[Event, None, Answer]:
+    """Let the model answer, event by event; return the checked answer, abstained where it found none."""
+    messages = _conversation(work)
+    text = yield from _loop(work, messages)
+    papers = papers_of(work.sources.library, [source.hit for source in work.sources.all])
+    results = [result.text for result in work.results if result.result is not None]
+    checked = check(text, work.sources, results, papers, question=work.found.question.text, language=work.language)
+    work.trace += checked.trace
+    if says_nothing(text):
+        return _abstained(work)
+    return _answered(work, checked, papers)
+
+
+# --- what the model is shown --------------------------------------------------------------------------------------
+
+
+def data_of(work: Work) -> str:
+    """Return sources, attachments' names and tool results, each marked as the data it is."""
+    parts = [prompts.SOURCES.format(sources="\n".join(source.shown() for source in work.sources.all))]
+    if not work.sources.all:
+        parts = [] if work.results else [prompts.NO_SOURCES]
+    if work.attachments:
+        parts.append(prompts.ATTACHMENTS.format(names=", ".join(plain(name) for name in work.attachments)))
+    if work.results:
+        results = "\n".join(_result_shown(result) for result in work.results)
+        parts.append(prompts.TOOL_RESULTS.format(results=results))
+    return "\n".join(parts)
+
+
+def _conversation(work: Work) -> list[Message]:
+    system = prompts.system(work.strategy, language=work.language, tools=bool(_specs(work)))
+    asked = prompts.question(work.found.question.text, data=data_of(work), language=work.language)
+    examples = _examples(work) if work.strategy == "few-shot" else []
+    work.trace.append(
+        {
+            "step": "prompt",
+            "hash": prompts.digest(system, *(message.content for message in examples)),
+            "strategy": work.strategy,
+            "sources": len(work.sources.all),
+            "planned": work.planned,
+        }
+    )
+    return [Message("system", system), *examples, *work.history[-HISTORY_TURNS:], Message("user", asked)]
+
+
+def _examples(work: Work) -> list[Message]:
+    messages = []
+    for example in work.manner.examples:
+        shown = "\n".join(
+            f'<source n="{n}" title="Example">\n{plain(text)}\n</source>' for n, text in enumerate(example.sources, 1)
+        )
+        data = prompts.SOURCES.format(sources=shown)
+        messages.append(Message("user", prompts.question(example.question, data=data, language="en")))
+        messages.append(Message("assistant", example.answer))
+    return messages
+
+
+def _specs(work: Work) -> list[ToolSpec]:
+    if work.planned:
+        return []
+    return [ToolSpec(tool.name, tool.description, tool.parameters) for tool in work.tools.values()]
+
+
+def _result_shown(result: ToolResult) -> str:
+    text = plain(result.text)
+    if len(text) > RESULT_CHARACTERS:
+        text = f"{text[:RESULT_CHARACTERS]}… (cut)"
+    return prompts.TOOL_RESULT.format(name=result.name, text=text)
+
+
+# --- the loop -----------------------------------------------------------------------------------------------------
+
+
+def _loop(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
+    """Call the model until it answers in words or a bound is reached; return its text."""
+    specs = _specs(work)
+    while True:
+        reply = yield from _write(work, messages, specs)
+        calls = reply.tool_calls if specs else ()
+        if not calls:
+            return reply.text
+        messages.append(replace(reply.message, tool_calls=calls))
+        results = yield from _run_all(work, calls)
+        messages += [
+            Message("tool", _result_shown(result), tool_call_id=one.id, name=one.name)
+            for one, result in zip(calls, results, strict=True)
+        ]
+        reached = work.exhausted() or ("the same call again" if _circles(work) else "")
+        if reached:
+            yield Note(f"stopped calling tools: {reached}")
+            work.trace.append({"step": "stopped", "reached": reached})
+            if work.exhausted():
+                return (yield from _last_words(work, messages))
+            specs = []
+            messages.append(Message("user", prompts.ANSWER_NOW.format(no_answer=prompts.NO_ANSWER)))
+
+
+def _last_words(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
+    """One more call without tools, so that what was found is not lost; none where time or money are used up."""
+    bounds = work.manner.bounds
+    late = time.monotonic() - work.began >= bounds.max_seconds
+    dear = work.usage.cost_usd is not None and work.usage.cost_usd >= bounds.max_cost_usd > 0
+    if late or dear:
+        return prompts.NO_ANSWER
+    now = Message("user", prompts.ANSWER_NOW.format(no_answer=prompts.NO_ANSWER))
+    reply = yield from _write(work, [*messages, now], [])
+    return reply.text
+
+
+def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -> Generator[Event, None, Reply]:
+    """One call of the model, its text as deltas; what looks like a call or like thinking is held back."""
+    seconds = max(work.manner.bounds.max_seconds - (time.monotonic() - work.began), 1.0)
+    most = THINKING_TOKENS if work.strategy == "cot" else ANSWER_TOKENS
+    shown = _Shown(thinks=work.strategy == "cot")
+    reply: Reply | None = None
+    timeout_s = min(seconds, work.model.timeout_s)
+    for item in work.model.stream(messages, tools=specs, max_tokens=most, timeout_s=timeout_s):
+        if isinstance(item, Reply):
+            reply = item
+        elif isinstance(item, Delta) and (text := shown.more(item.text)):
+            yield TextDelta(text)
+    if reply is None:
+        raise RuntimeError("the model's stream ended without a reply")
+    work.usage += reply.usage
+    reply = _with_written_calls(reply, specs)
+    work.trace.append({"step": "model", "calls": [one.name for one in reply.tool_calls], "finish": reply.finish})
+    if reply.tool_calls:
+        return reply
+    if rest := shown.rest():
+        yield TextDelta(rest)
+    return replace(reply, text=answer_part(reply.text, thinks=work.strategy == "cot"))
+
+
+def answer_part(text: str, *, thinks: bool) -> str:
+    """Return what stands below the last "Answer:" line of a model that was told to think first."""
+    if not thinks:
+        return prompts.ANSWER_LINE.sub("", text, count=1).strip() if prompts.ANSWER_LINE.match(text) else text.strip()
+    found = list(prompts.ANSWER_LINE.finditer(text))
+    return text[found[-1].end() :].strip() if found else text.strip()
+
+
+@dataclass(slots=True)
+class _Shown:
+    """Decides which of the arriving text may be shown at once."""
+
+    thinks: bool
+    held: str = ""
+    open: bool = False
+
+    def more(self, text: str) -> str:
+        if self.open:
+            return text
+        self.held += text
+        if self.thinks:
+            found = prompts.ANSWER_LINE.search(self.held)
+            ready = self.held[found.end() :] if found else ""
+        else:
+            start = self.held.lstrip()
+            calls = start.startswith(("{", "```", "<tool_call", "<")) or len(start) < 12
+            ready = "" if calls or prompts.NO_ANSWER.startswith(start[: len(prompts.NO_ANSWER)]) else self.held
+        self.open = bool(ready)
+        return ready
+
+    def rest(self) -> str:
+        """Return what was held back, once it is known to be the answer."""
+        return "" if self.open else answer_part(self.held, thinks=self.thinks)
+
+
+_CALL_LIKE = re.compile(r'^\s*(?:```(?:json)?\s*)?\{\s*"name"\s*:\s*"([\w.-]{1,64})"\s*,\s*"(?:arguments|parameters)"')
+
+
+def _with_written_calls(reply: Reply, specs: Sequence[ToolSpec]) -> Reply:
+    """Return the reply with the call of an unknown tool that its text is; known ones were read by `ChatModel`."""
+    found = _CALL_LIKE.match(reply.text) if specs and not reply.tool_calls else None
+    if not found:
+        return reply
+    return replace(reply, text="", tool_calls=(ToolCall("call_0", found[1], {}),), finish="tool_calls")
+
+
+def _run_all(work: Work, calls: Sequence[ToolCall]) -> Generator[Event, None, list[ToolResult]]:
+    """Run the calls of one step, at the same time; errors come back as data."""
+    names = [f"{work.usage.calls}.{place}" for place in range(1, len(calls) + 1)]  # a model may repeat its own ids
+    for name, one in zip(names, calls, strict=True):
+        yield ToolStarted(name, one.name, one.arguments if isinstance(one.arguments, Mapping) else {})
+    with ThreadPoolExecutor(max_workers=PARALLEL_CALLS) as pool:
+        running = [pool.submit(_run, work, one, repeated=_count(work, one) > 1) for one in calls]
+        results = []
+        for name, future in zip(names, running, strict=True):
+            result = future.result()
+            results.append(result)
+            yield ToolFinished(name, result.name, result)
+    numbered = [_numbered(work, result) for result in results]
+    work.results += [result for result in numbered if result.error is None or result.name in work.tools]
+    return numbered
+
+
+def _run(work: Work, one: ToolCall, *, repeated: bool) -> ToolResult:
+    arguments = one.arguments
+    shown = arguments if isinstance(arguments, Mapping) else {}
+    if repeated:
+        return ToolResult(one.name, shown, None, prompts.REPEATED)
+    tool = work.tools.get(one.name)
+    if tool is None:
+        known = ", ".join(work.tools)
+        return ToolResult(one.name, shown, None, f"there is no tool named {one.name!r}", f"The tools are: {known}")
+    if not tool.read_only and not (work.confirm and work.confirm(tool.name, shown)):
+        return ToolResult(one.name, shown, None, f"{one.name} may change something, and was not allowed to run")
+    left = max(work.manner.bounds.max_seconds - (time.monotonic() - work.began), 1.0)
+    return call(tool, arguments, name=one.name, timeout_s=min(left, 60.0))
+
+
+def _count(work: Work, one: ToolCall) -> int:
+    key = f"{one.name} {json.dumps(one.arguments, sort_keys=True, ensure_ascii=False, default=str)}"
+    work.seen[key] = work.seen.get(key, 0) + 1
+    return work.seen[key]
+
+
+def _circles(work: Work) -> bool:
+    return any(times >= SAME_CALL_TIMES for times in work.seen.values())
+
+
+def _numbered(work: Work, result: ToolResult) -> ToolResult:
+    """Return the result of a search with the numbers by which its passages can be cited."""
+    if result.result is None:
+        return result
+    pages = [source.split("#") for source in result.result.sources if re.fullmatch(r"[0-9a-f]{64}#\d+", source)]
+    numbers = {f"{paper[:8]} p. {page}": _source_number(work, paper, int(page)) for paper, page in pages}
+    if not numbers:
+        return result
+    cite = "; ".join(f"{place} as [{n}]" for place, n in numbers.items() if n)
+    output = ToolOutput(result.result.data, f"{result.result.text}\n(cite {cite})", result.result.sources)
+    return replace(result, result=output)
+
+
+def _source_number(work: Work, paper: str, page: int) -> int | None:
+    known = work.sources.number_of(paper, page)
+    return known if known is not None else work.sources.add_whole_page(paper, page)
+
+
+# --- the answer ---------------------------------------------------------------------------------------------------
+
+
+def _answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
+    cited = {citation.paper: papers[citation.paper] for citation in checked.citations if citation.paper in papers}
+    return Answer(
+        text=checked.text,
+        citations=checked.citations,
+        claims=checked.claims,
+        evidence=tuple(source.hit for source in work.sources.all),
+        tool_calls=tuple(result.to_json() for result in work.results),
+        usage=work.usage.to_json(),
+        model=work.model.spec,
+        trace=(*work.found.trace(), *work.trace),
+        papers=tuple(cited.values()),
+    )
+
+
+def _abstained(work: Work) -> Answer:
+    language = work.language
+    terms = ", ".join(term.surface for term in work.found.question.terms)
+    lines = [prompts.REFUSAL[language]]
+    if terms:
+        lines.append(prompts.LOOKED_FOR[language].format(terms=terms))
+    missing = work.found.support.missing
+    if missing:
+        lines.append(prompts.MISSING[language].format(terms=", ".join(missing)))
+    return Answer(
+        text="\n".join(lines),
+        evidence=tuple(source.hit for source in work.sources.all),
+        tool_calls=tuple(result.to_json() for result in work.results),
+        usage=work.usage.to_json(),
+        abstained=True,
+        missing=missing,
+        model=work.model.spec,
+        trace=(*work.found.trace(), *work.trace),
+    )
