@@ -22,7 +22,9 @@ from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec,
 from assistant.checking import Checked, check, says_nothing
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
+from assistant.quoting import computed_note, said_by, tool_lines
 from assistant.sources import Sources, plain
+from assistant.steps import Ran
 from assistant.tools import Tool, ToolOutput, ToolResult, call
 from ingest.errors import BadInput
 from ingest.library import Library
@@ -74,6 +76,7 @@ class Work:
     attachments: tuple[str, ...] = ()
     history: tuple[Message, ...] = ()
     confirm: Confirm | None = None
+    ran: Sequence[Ran] = ()  # what the planner has run; its sentences stand before the model's
     results: list[ToolResult] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     began: float = field(default_factory=time.monotonic)
@@ -213,10 +216,11 @@ def _specs(work: Work) -> list[ToolSpec]:
 
 
 def _result_shown(result: ToolResult) -> str:
-    text = plain(result.text)
+    # The tags of numbered sources are ours; what stands between them was made plain already.
+    text = result.text if result.text.startswith("<source n=") else plain(result.text)
     if len(text) > RESULT_CHARACTERS:
         text = f"{text[:RESULT_CHARACTERS]}… (cut)"
-    return prompts.TOOL_RESULT.format(name=result.name, text=text)
+    return prompts.TOOL_RESULT.format(name=plain(result.name), text=text)
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
@@ -371,21 +375,20 @@ def _circles(work: Work) -> bool:
 
 
 def _numbered(work: Work, result: ToolResult) -> ToolResult:
-    """Return the result of a search with the numbers by which its passages can be cited."""
-    if result.result is None:
+    """Return what a search of the papers found as numbered sources, which can be cited; other results as they are."""
+    output = result.result
+    if output is None:
         return result
-    pages = [source.split("#") for source in result.result.sources if re.fullmatch(r"[0-9a-f]{64}#\d+", source)]
-    numbers = {f"{paper[:8]} p. {page}": _source_number(work, paper, int(page)) for paper, page in pages}
-    if not numbers:
+    found = output.data.get("passages") or ([output.data] if {"paper", "page", "text"} <= output.data.keys() else [])
+    numbered = [work.sources.add_found(one["paper"], one["page"], one["text"]) for one in found if _is_passage(one)]
+    if not numbered:
         return result
-    cite = "; ".join(f"{place} as [{n}]" for place, n in numbers.items() if n)
-    output = ToolOutput(result.result.data, f"{result.result.text}\n(cite {cite})", result.result.sources)
-    return replace(result, result=output)
+    text = "\n".join(source.shown() for source in numbered)
+    return replace(result, result=ToolOutput(output.data, text, output.sources))
 
 
-def _source_number(work: Work, paper: str, page: int) -> int | None:
-    known = work.sources.number_of(paper, page)
-    return known if known is not None else work.sources.add_whole_page(paper, page)
+def _is_passage(found: Any) -> bool:
+    return isinstance(found, Mapping) and {"paper", "page", "text"} <= found.keys()
 
 
 # --- the answer ---------------------------------------------------------------------------------------------------
@@ -393,35 +396,39 @@ def _source_number(work: Work, paper: str, page: int) -> int | None:
 
 def _answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
     cited = {citation.paper: papers[citation.paper] for citation in checked.citations if citation.paper in papers}
-    return Answer(
-        text=checked.text,
+    said = said_by(work.ran)
+    before = [*tool_lines(work.ran, work.language), *computed_note(work.ran, work.language), ""] if said else []
+    return replace(
+        _unanswered(work),
+        text="\n".join([*before, checked.text]),
         citations=checked.citations,
-        claims=checked.claims,
-        evidence=tuple(source.hit for source in work.sources.all),
-        tool_calls=tuple(result.to_json() for result in work.results),
-        usage=work.usage.to_json(),
-        model=work.model.spec,
-        trace=(*work.found.trace(), *work.trace),
+        claims=(*said, *checked.claims),
         papers=tuple(cited.values()),
     )
 
 
 def _abstained(work: Work) -> Answer:
     language = work.language
-    terms = ", ".join(term.surface for term in work.found.question.terms)
+    if said := said_by(work.ran):
+        lines = [*tool_lines(work.ran, language), prompts.NOTHING_IN_PAPERS[language]]
+        return replace(_unanswered(work), text="\n".join(lines), claims=said)
     lines = [prompts.REFUSAL[language]]
-    if terms:
-        lines.append(prompts.LOOKED_FOR[language].format(terms=terms))
+    terms = ", ".join(term.surface for term in work.found.question.terms)
     missing = work.found.support.missing
-    if missing:
-        lines.append(prompts.MISSING[language].format(terms=", ".join(missing)))
+    for sentence, words in ((prompts.LOOKED_FOR, terms), (prompts.MISSING, ", ".join(missing))):
+        if words:
+            lines.append(sentence[language].format(terms=words))
+    return replace(_unanswered(work), text="\n".join(lines), abstained=True, missing=missing)
+
+
+def _unanswered(work: Work) -> Answer:
+    """Return all of the answer but what it says: what was seen, called and used up."""
+    calls = [*(one.result for one in work.ran), *work.results]
     return Answer(
-        text="\n".join(lines),
+        text="",
         evidence=tuple(source.hit for source in work.sources.all),
-        tool_calls=tuple(result.to_json() for result in work.results),
+        tool_calls=tuple(result.to_json() for result in calls),
         usage=work.usage.to_json(),
-        abstained=True,
-        missing=missing,
         model=work.model.spec,
         trace=(*work.found.trace(), *work.trace),
     )

@@ -16,22 +16,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from assistant import journal, quoting
-from assistant.agent import Confirm, Manner, Work, gather, work_out
+from assistant import journal, prompts, quoting
+from assistant.agent import Confirm, Manner, Work, gather, is_planned, work_out
 from assistant.answer import Answer
 from assistant.attachments import Attachment, read_attachments
 from assistant.chat import ChatModel, Message, in_thread
+from assistant.declining import is_harmful
 from assistant.events import Answered, Event, Searched, Started, TextDelta
 from assistant.evidence import Findings, find
 from assistant.llms import split_spec
+from assistant.planner import plan, points_back, subject_of
 from assistant.prompts import STRATEGIES, Strategy
+from assistant.question import understand
 from assistant.retrieve import Mode, Vector, search
+from assistant.steps import Ran, run_steps
 from assistant.tools import Tool, ToolContext, all_tools
 from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput
 from ingest.info import refuse_mismatch
 from ingest.library import Library
-from ingest.records import Filter, Hit
+from ingest.records import ChunkKind, Filter, Hit
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 MAX_QUESTION = 10_000  # characters
 MAX_QUOTES = 5
 PASSAGES = 20  # retrieved for one question
+IN_PAPERS: frozenset[ChunkKind] = frozenset({"text", "table", "caption"})
 
 Attached = Iterable[Attachment | Path | str] | Mapping[str, str]
 
@@ -216,25 +221,56 @@ class Assistant:
         yield Answered(self._recorded(asked.question, answer))
 
     def _answer(self, asked: Asked) -> Generator[Event, None, Answer]:
-        began = time.perf_counter()
-        found = self.find(asked.question, k=asked.k, where=asked.where)
-        yield Searched(found.query, found.hits, time.perf_counter() - began)
-        model = self.chat_model
-        if model is None:
-            answer = quoting.quote(self.library, found, quotes=asked.quotes, embedder=self.embedder.name)
-            yield TextDelta(answer.text)
-            return answer
-        return (yield from self._with_model(model, asked, found))
-
-    def _with_model(self, model: ChatModel, asked: Asked, found: Findings) -> Generator[Event, None, Answer]:
-        manner = replace(self.manner, strategy=asked.strategy) if asked.strategy != "auto" else self.manner
-        sources = gather(self.library, found, model, manner)
+        """Decline, ask back, run the planned tools, search, and let the model or the quotes answer."""
+        language = understand(asked.question).language
+        if is_harmful(asked.question):
+            return quoting.decline(language, model=self.model)
         tools = self._tools(asked.attachments) if asked.tools else {}
         names = tuple(attachment.name for attachment in asked.attachments)
-        work = Work(model, found, sources, tools, manner, names, asked.history, self._confirm)
-        if not sources.all and (work.planned or not tools):
-            return quoting.refuse(found, embedder=self.embedder.name, model=self.model)
-        return (yield from work_out(work))
+        subject = subject_of([turn.content for turn in asked.history])
+        confined = bool(asked.where.sources)
+        made = plan(asked.question, attachments=names, tools=tools, subject=subject, confined=confined)
+        if made.lacks:
+            return quoting.ask_back(made.lacks, language, model=self.model)
+        model = self.chat_model
+        if model is not None and not is_planned(model, self.manner.loop):
+            found = yield from self._search(asked, asked.question, subject)
+            return (yield from self._with_model(model, asked, found, tools))
+        ran = yield from run_steps(made.steps, tools, language=language)
+        if not made.papers:
+            answer = quoting.from_tools(ran, language=language)
+            yield TextDelta(answer.text)
+            return answer
+        if any(one.said for one in ran if one.step.tool == "materials") and not asked.where.kinds:
+            asked = replace(asked, where=replace(asked.where, kinds=IN_PAPERS))  # records were told already
+        found = yield from self._search(asked, made.papers, subject)
+        if model is not None:
+            return (yield from self._with_model(model, asked, found, tools, ran))
+        answer = quoting.quote(self.library, found, quotes=asked.quotes, embedder=self.embedder.name, ran=ran)
+        yield TextDelta(answer.text)
+        return answer
+
+    def _search(self, asked: Asked, question: str, subject: str) -> Generator[Event, None, Findings]:
+        began = time.perf_counter()
+        if subject and points_back(question):
+            question = f"{question} ({subject})"
+        found = self.find(question, k=asked.k, where=asked.where)
+        yield Searched(found.query, found.hits, time.perf_counter() - began)
+        return found
+
+    def _with_model(
+        self, model: ChatModel, asked: Asked, found: Findings, tools: dict[str, Tool], ran: Sequence[Ran] = ()
+    ) -> Generator[Event, None, Answer]:
+        manner = replace(self.manner, strategy=asked.strategy) if asked.strategy != "auto" else self.manner
+        sources = gather(self.library, found, model, manner)
+        names = tuple(attachment.name for attachment in asked.attachments)
+        work = Work(model, found, sources, tools, manner, names, asked.history, self._confirm, ran)
+        if sources.all or not (work.planned or not tools):
+            return (yield from work_out(work))
+        if any(one.said for one in ran):
+            language = found.question.language
+            return quoting.from_tools(ran, language=language, more=(prompts.NOTHING_IN_PAPERS[language],))
+        return quoting.refuse(found, embedder=self.embedder.name, model=self.model, ran=ran)
 
     def _tools(self, attachments: Sequence[Attachment]) -> dict[str, Tool]:
         context = ToolContext(

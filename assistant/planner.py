@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from assistant.expressions import expression_in
 from ingest import formulas
 from ingest.elements import NAMES
+
+Lack = Literal["material", "structure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do for a question: tools to run, whether the papers are needed, or what has to be asked back first."""
+    """What to do for a question: tools to run, what to ask the papers, or what has to be asked back first."""
 
     steps: tuple[Step, ...] = ()
-    papers: bool = True
-    lacks: str = ""  # "material" or "structure": the question cannot be answered before it is named
+    papers: str = ""  # the part of the question that they may answer; "" for none
+    lacks: Lack | None = None  # the question cannot be answered before this is named
 
 
 def _property(field: str, words: str, name_ja: str, **more: str) -> Property:
@@ -182,14 +184,15 @@ def plan(
     (see `subject_of`). With `confined` the user has named the papers to look in, so that nothing need be asked back.
     """
     steps: list[Step] = []
-    papers = False
+    papers: list[str] = []
     for clause in clauses(question):
         found = [step for step in _steps(clause, attachments, subject) if step.tool in tools]
         steps += [step for step in found if step not in steps]
-        papers |= not found or _wants_papers(clause, found)
+        if not found or _wants_papers(clause, found):
+            papers.append(clause)
     if not steps and (lacks := _lacks(question, attachments, subject)) and not confined:
-        return Plan(papers=False, lacks=lacks)
-    return Plan(tuple(steps), papers)
+        return Plan(lacks=lacks)
+    return Plan(tuple(steps), " ".join(papers) if steps else question)
 
 
 def clauses(question: str) -> list[str]:
@@ -312,16 +315,16 @@ def _wants_papers(clause: str, steps: Sequence[Step]) -> bool:
     return any("formula" in step.arguments for step in steps) and not _ONLY_RECORDS.search(clause)
 
 
-def _lacks(question: str, attachments: Sequence[str], subject: str) -> str:
+def _lacks(question: str, attachments: Sequence[str], subject: str) -> Lack | None:
     if _ATTACHED.search(question) and not attachments and re.search(r"attach|添付", question, re.IGNORECASE):
         return "structure"
     if attachments or subject or _materials_in(question):
-        return ""
+        return None
     rest = question
     wanted = [prop for prop in PROPERTIES if prop.words.search(question)]
     for prop in wanted:
         rest = prop.words.sub("", rest)
-    return "material" if wanted and not _FILLER.sub("", rest).strip() else ""
+    return "material" if wanted and not _FILLER.sub("", rest).strip() else None
 
 
 _BY_FIELD = {prop.field: prop for prop in PROPERTIES}

@@ -56,6 +56,33 @@ ENGLISH_EMBEDDER: dict[Language, str] = {
     "ja": "このライブラリの埋め込みモデル {embedder} は英語専用のため、語・化学式・数値と対訳用語集で検索しました。"
     "多言語モデルならさらに見つかります: embedding.model を設定し、matlit ingest --rebuild を実行してください。",
 }
+COMPUTED: dict[Language, str] = {"en": "Looked up and computed by tools:", "ja": "ツールによる検索・計算の結果:"}
+TOOL_FAILED: dict[Language, str] = {
+    "en": "The tool {tool} gave no result: {error}.",
+    "ja": "ツール {tool} は失敗しました: {error}",
+}
+COMPUTED_NOT_MEASURED: dict[Language, str] = {
+    "en": "Computed gaps (PBE and the like) mostly lie below measured ones; what papers say may be either.",
+    "ja": "計算によるギャップ(PBEなど)は多くの場合、測定値より小さくなります。論文の値はどちらの場合もあります。",
+}
+NOTHING_IN_PAPERS: dict[Language, str] = {
+    "en": "In the papers of the library I found no answer to this.",
+    "ja": "ライブラリの論文の中には、この質問の答えは見つかりませんでした。",
+}
+ASK_BACK: dict[Language, dict[str, str]] = {
+    "en": {
+        "material": "Which material do you mean? Name a formula or an id such as mp-149, or attach its structure.",
+        "structure": "No structure is attached. Attach a CIF or POSCAR file, or name a record such as mp-149.",
+    },
+    "ja": {
+        "material": "どの物質についてでしょうか。化学式か mp-149 のような ID を書くか、構造を添付してください。",
+        "structure": "構造が添付されていません。CIF か POSCAR を添付するか、mp-149 のような ID を書いてください。",
+    },
+}
+DECLINED: dict[Language, str] = {
+    "en": "I do not help to make or use what is meant to harm people.",
+    "ja": "人に害を与えるための製造や使用はお手伝いできません。",
+}
 PAGE: dict[Language, str] = {"en": "p. {page}", "ja": "{page}ページ"}
 BEFORE: dict[Language, str] = {"en": "Before it: {context}", "ja": "直前の文: {context}"}
 

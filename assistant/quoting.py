@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from assistant import extractive, prompts
 from assistant.answer import Answer
 from assistant.citations import Citation, Claim, Status, locate
 from assistant.evidence import Findings, papers_of, translates
+from assistant.planner import Lack
 from assistant.question import Question
+from assistant.steps import Ran
 from ingest.library import Library
 from ingest.records import Paper
 
@@ -17,29 +20,80 @@ MODEL = "extractive"
 ANSWERS_ABOVE = 0.5  # probability that the best sentences answer the question
 
 
-def quote(library: Library, found: Findings, *, quotes: int, embedder: str) -> Answer:
-    """Return the best sentences of `found` as an answer, or a refusal where they are too weak."""
-    if found.support.probability < ANSWERS_ABOVE:
-        return refuse(found, embedder=embedder)
+def quote(library: Library, found: Findings, *, quotes: int, embedder: str, ran: Sequence[Ran] = ()) -> Answer:
+    """Return what the tools said and the best sentences of `found`, or a refusal where there is neither."""
+    said = said_by(ran)
+    weak = found.support.probability < ANSWERS_ABOVE
+    if weak and not said:
+        return refuse(found, embedder=embedder, ran=ran)
+    language = found.question.language
+    if weak:
+        told = from_tools(ran, language=language, more=(prompts.NOTHING_IN_PAPERS[language],))
+        return replace(told, evidence=found.hits, trace=found.trace())
     chosen = by_paper(extractive.choose(found.ranked, most=quotes))
     papers = papers_of(library, [one.candidate.hit for one in chosen])
     citations = tuple(cite(n, one.candidate, papers) for n, one in enumerate(chosen, 1))
     notes = _notes(found.question, embedder)
-    language = found.question.language
     text = [prompts.QUOTES[language], *quoted(citations, language), "", *notes, prompts.CONNECT_MODEL[language]]
+    if said:
+        text = [*tool_lines(ran, language), *computed_note(ran, language), "", *text]
     return Answer(
         text="\n".join(text),
         citations=citations,
-        claims=tuple(Claim(citation.quote, citation.status, (citation.n,)) for citation in citations),
+        claims=(*said, *(Claim(citation.quote, citation.status, (citation.n,)) for citation in citations)),
         evidence=found.hits,
+        tool_calls=tuple(one.result.to_json() for one in ran),
         model=MODEL,
         trace=found.trace(),
         papers=tuple(papers.values()),
     )
 
 
-def refuse(found: Findings, *, embedder: str, model: str = MODEL) -> Answer:
-    """Return the refusal: what was looked for, and what is missing."""
+def from_tools(ran: Sequence[Ran], *, language: prompts.Language, more: Sequence[str] = ()) -> Answer:
+    """Return an answer that rests on tools alone, a refusal where they gave nothing; `more` are lines to put below."""
+    calls = tuple(one.result.to_json() for one in ran)
+    if not said_by(ran):
+        lines = [prompts.REFUSAL[language], *(_failed(one, language) for one in failures(ran))]
+        missing = tuple(str(value) for one in ran for value in one.step.arguments.values() if isinstance(value, str))
+        return Answer("\n".join(lines), tool_calls=calls, abstained=True, missing=missing, model=MODEL)
+    return Answer("\n".join([*tool_lines(ran, language), *more]), claims=said_by(ran), tool_calls=calls, model=MODEL)
+
+
+def said_by(ran: Sequence[Ran]) -> tuple[Claim, ...]:
+    """Return what the tools said as claims."""
+    return tuple(Claim(sentence, "tool") for one in ran for sentence in one.said)
+
+
+def tool_lines(ran: Sequence[Ran], language: prompts.Language) -> list[str]:
+    """Return the lines that show what the tools said, each with the tool's name, and which of them failed."""
+    lines = [f"- {sentence} ({one.step.tool})" for one in ran for sentence in one.said]
+    failed = [_failed(one, language) for one in failures(ran)]
+    return [prompts.COMPUTED[language], *lines, *failed]
+
+
+def failures(ran: Sequence[Ran]) -> list[Ran]:
+    """Return the steps that came back with an error."""
+    return [one for one in ran if one.result.error]
+
+
+def computed_note(ran: Sequence[Ran], language: prompts.Language) -> list[str]:
+    """Return the warning that computed gaps beside quoted ones are not the same quantity, where there are such."""
+    gaps = any(prop.field == "band_gap_ev" for one in ran if one.said for prop in one.step.properties)
+    return [prompts.COMPUTED_NOT_MEASURED[language]] if gaps else []
+
+
+def ask_back(lacks: Lack, language: prompts.Language, *, model: str) -> Answer:
+    """Return the question that has to be answered first."""
+    return Answer(text=prompts.ASK_BACK[language][lacks], abstained=True, missing=(lacks,), model=model)
+
+
+def decline(language: prompts.Language, *, model: str) -> Answer:
+    """Return the answer to a request that is not served."""
+    return Answer(text=prompts.DECLINED[language], abstained=True, model=model)
+
+
+def refuse(found: Findings, *, embedder: str, model: str = MODEL, ran: Sequence[Ran] = ()) -> Answer:
+    """Return the refusal: what was looked for, what is missing, and which tools failed."""
     question, support = found.question, found.support
     language = question.language
     lines = [prompts.REFUSAL[language]]
@@ -52,9 +106,11 @@ def refuse(found: Findings, *, embedder: str, model: str = MODEL) -> Answer:
     for sentence, terms in ((prompts.NOT_IN_LIBRARY, support.unknown), (prompts.MISSING, elsewhere)):
         if terms:
             lines.append(sentence[language].format(terms=", ".join(terms)))
+    lines += [_failed(one, language) for one in failures(ran)]
     return Answer(
         text="\n".join([*lines, *_notes(question, embedder)]),
         evidence=found.hits,
+        tool_calls=tuple(one.result.to_json() for one in ran),
         abstained=True,
         missing=support.missing,
         model=model,
@@ -114,6 +170,11 @@ def shown(text: str) -> str:
     if extractive.CELL in text:
         return "\n     ".join(line.strip() for line in text.splitlines())
     return " ".join(text.split())
+
+
+def _failed(one: Ran, language: prompts.Language) -> str:
+    hint = f" → {one.result.hint}" if one.result.hint else ""
+    return prompts.TOOL_FAILED[language].format(tool=one.step.tool, error=one.result.error) + hint
 
 
 def _notes(question: Question, embedder: str) -> list[str]:

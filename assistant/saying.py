@@ -1,4 +1,4 @@
-"""What tool results say, in sentences: each number with its unit, what it is of, how it was obtained, and its source."""
+"""What tool results say, in sentences: each number with its unit, what it is of, how it was obtained, its source."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def say(step: Step, result: ToolResult, *, language: Language) -> list[str]:
         return _records(step, result.result.data, language)
     if step.tool == "structure":
         return _structure(step, result.result.text)
+    if step.tool == "bandgap" and language == "ja":
+        return [_PREDICTED_JA.format(**result.result.data)]
     return [result.result.text]
 
 
@@ -32,6 +34,8 @@ def _records(step: Step, data: Mapping[str, Any], language: Language) -> list[st
         records = sorted(records, key=lambda record: record["material_id"] not in ground)
     told = [_record(record, step.properties, language) for record in records[:MOST_RECORDS]]
     told = [sentence for sentence in told if sentence]
+    if not told and "formula" not in step.arguments:
+        return [_NONE_FITS[language]]
     if step.extreme and told:
         told[0] = _EXTREME[language][step.extreme].format(first=told[0], count=len(told))
     elif len(told) > 1 and records[0]["material_id"] in ground:
@@ -102,4 +106,13 @@ _EXTREME: dict[Language, dict[int, str]] = {
     "en": {1: "Largest of {count} records: {first}", -1: "Smallest of {count} records: {first}"},
     "ja": {1: "{count}件のうち最大: {first}", -1: "{count}件のうち最小: {first}"},
 }
+_NONE_FITS: dict[Language, str] = {
+    "en": "No record of the library fits what was asked for.",
+    "ja": "条件に合うレコードはライブラリにありません。",
+}
+_PREDICTED_JA = (
+    "{formula} ({structure}): PBEバンドギャップの予測値 {band_gap_ev:.2f} eV、"
+    "{interval}区間 {low_ev:.2f}〜{high_ev:.2f} eV"
+    "(モデル {model} による予測。実測値でも計算値でもなく、PBEのギャップは実測値より小さいのが普通です)"
+)
 _GROUND: dict[Language, str] = {"en": "Ground state: {first}", "ja": "基底状態: {first}"}

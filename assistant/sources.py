@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from assistant.citations import Citation, locate, quotations, shared_words
 from assistant.evidence import Findings
@@ -70,21 +70,22 @@ class Sources:
         hits = [*best.values(), *(hit for hit in found.hits if hit.chunk.id not in best)]
         return self._add((self._passage(hit) for hit in hits), tokens=tokens)
 
-    def add_whole_page(self, paper: str, number: int) -> int:
-        """Add a page that a tool has read, as one source; return its number."""
-        page = self.library.page(paper, number)
-        chunk = Chunk(f"{paper}#{number}", paper, 0, page.text, number, 0, len(page.text))
-        known = self.library.paper(paper)
-        hit = Hit(chunk, known.title, 0.0, metadata=known.metadata)
-        self.all.append(Source(len(self.all) + 1, hit, page, 0, len(page.text)))
-        return len(self.all)
+    def add_found(self, paper: str, number: int, text: str) -> Source:
+        """Add a passage that a tool has found on a page (or the page, where it read that); known ones stay as they are.
 
-    def number_of(self, source: str, page: int) -> int | None:
-        """Return the number of the first source on a page of a paper."""
-        return next(
-            (one.n for one in self.all if one.hit.chunk.source == source and one.page.number == page),
-            None,
-        )
+        Raises NotInLibrary where the page is not in the library.
+        """
+        page = self.library.page(paper, number)
+        start = max(page.text.find(text), 0)
+        end = min(start + len(text), len(page.text))
+        known = self.library.paper(paper)
+        hit = Hit(Chunk(f"{paper}#{number}", paper, 0, page.text[start:end], number, start, end), known.title, 0.0)
+        candidate = Source(0, hit, page, start, end)
+        same = [one for one in self.all if _overlap(candidate, one) > 0.9 and one.end - one.start >= end - start]
+        if same:
+            return same[0]
+        self.all.append(replace(candidate, n=len(self.all) + 1))
+        return self.all[-1]
 
     def evidence(self) -> dict[int, str]:
         """Return what each number stands for, for the claim check."""
@@ -117,15 +118,7 @@ class Sources:
                 break
             if any(_overlap(candidate, other) > 0.5 for other in self.all):
                 continue
-            source = Source(
-                len(self.all) + 1,
-                candidate.hit,
-                candidate.page,
-                candidate.start,
-                candidate.end,
-                candidate.section,
-                candidate.head,
-            )
+            source = replace(candidate, n=len(self.all) + 1)
             self.all.append(source)
             added.append(source)
             tokens -= about_tokens(source.shown())

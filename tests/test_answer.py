@@ -182,8 +182,8 @@ def test_an_answer_without_quotes_cannot_be_asked_for(assistant: Assistant) -> N
 
 
 def test_an_unknown_model_is_refused(assistant: Assistant) -> None:
-    with pytest.raises(ModelError, match="gpt"):
-        Assistant(assistant.library, model="openai/gpt")
+    with pytest.raises(ModelError, match="openai/gpt"):
+        Assistant(assistant.library, model="openia/gpt")
 
 
 def test_aask_answers_alike(assistant: Assistant, answer: Answer) -> None:
