@@ -1,5 +1,7 @@
-"""The trainer behind the recipe: trl's, with a loss on the answer's tokens only, an order that survives resuming, and
-callbacks that log, seal checkpoints and stop in time."""
+"""The trainer behind the recipe: trl's, with a loss on the answer's tokens only and an order that survives resuming.
+
+Its callbacks log, seal checkpoints, and stop in time.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ui.command import DONE, Context, Verbs, emit, library, note
+from ui.command import DONE, INTERRUPTED, Context, Verbs, emit, library, note
 
 
 @click.group("finetune", cls=Verbs)
@@ -67,3 +67,143 @@ def _choices(options: dict[str, Any]) -> Any:
         split_ids=None if split in SPLIT_KINDS else read_split_ids(Path(split)),
         **{name: options[name] for name in names},
     )
+
+
+@finetune.command("preview", examples="matlit finetune preview rows -n 2")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("-n", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Rows to show.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", help="From which split.")
+@click.option("--base", default="smollm2", show_default=True, metavar="MODEL", help="Whose tokenizer cuts the text.")
+@click.pass_obj
+def preview(context: Context, dataset: Path, count: int, split: str, base: str) -> int:
+    """Show rows of a DATASET as tokens, and which of them carry loss."""
+    from finetune.dataset import read_split
+    from finetune.models import load_tokenizer, preview
+
+    shown = preview(read_split(dataset, split, limit=count), load_tokenizer(base))
+    emit(context, shown, lambda: _show_preview(shown))
+    return DONE
+
+
+def _show_preview(rows: list[dict[str, Any]]) -> None:
+    from ui.show import say
+
+    for row in rows:
+        carrying = sum(row["loss"])
+        say(f"{row['id']}: {row['tokens']} tokens, {carrying} of them carry loss (in ⟦ ⟧)")
+        words = [f"⟦{word}⟧" if loss else word for word, loss in zip(row["words"], row["loss"], strict=True)]
+        say("".join(words) + "\n")
+
+
+RECIPE_OPTIONS = (
+    click.option("--preset", default="small", show_default=True, help="small, tutorial or gpu-7b."),
+    click.option("--config", type=click.Path(path_type=Path), metavar="YAML", help="Settings that change the preset."),
+    click.option("--base", "base_model", metavar="MODEL", help="Hub id, folder, GGUF file, or smollm2."),
+    click.option("--method", help="full, lora, qlora, prefix or prompt."),
+    click.option("--epochs", type=float, help="Times through the rows."),
+    click.option("--max-steps", type=int, help="Steps, instead of epochs."),
+    click.option("--learning-rate", type=float, help="The highest of the schedule."),
+    click.option("--batch-size", type=int, help="Rows per device and forward pass."),
+    click.option("--accumulation", type=int, help="Forward passes per step."),
+    click.option("--max-length", type=int, help="Tokens; longer rows are left out."),
+    click.option("--patience", type=int, help="Evaluations without progress before it stops; 0: never."),
+    click.option("--limit", type=int, help="Training rows to take."),
+    click.option("--seed", type=int, help="Seed of the weights and of the order."),
+    click.option("--set", "others", multiple=True, metavar="NAME=VALUE", help="Any other setting of the recipe."),
+)
+
+
+def recipe_options(command: Any) -> Any:
+    """Give a command the options of a training recipe."""
+    for option in reversed(RECIPE_OPTIONS):
+        command = option(command)
+    return command
+
+
+@finetune.command(
+    "train",
+    examples="""matlit finetune train rows -o runs/first
+    matlit finetune train rows --preset gpu-7b --method qlora -o runs/seven
+    matlit finetune train --resume runs/first""",
+)
+@click.argument("dataset", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run as it was begun.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, in seconds, and load no weights.")
+@click.option("--minutes", type=float, default=0, metavar="N", help="Write a checkpoint and stop after N minutes.")
+@recipe_options
+@click.pass_obj
+def train(context: Context, /, dataset: Path | None, out: Path | None, resume: Path | None, **options: Any) -> int:
+    """Adapt a language model to a DATASET, in a run folder that survives being stopped."""
+    from finetune.train import dry_run, train
+    from finetune.train import resume as go_on
+
+    minutes, dry = options.pop("minutes"), options.pop("dry_run")
+    context.settings()  # enforces offline mode
+
+    def report(text: str) -> None:
+        note(context, text)
+
+    if resume:
+        return _show_run(context, resume, go_on(resume, report=report, minutes=minutes))
+    rows, recipe = _given(dataset, "DATASET"), _recipe(options)
+    if dry:
+        found = dry_run(rows, recipe)
+        emit(context, found, lambda: _show_plan(found))
+        return DONE
+    folder = _given(out, "-o DIR")
+    return _show_run(context, folder, train(rows, folder, recipe, report=report, minutes=minutes))
+
+
+def _given(path: Path | None, name: str) -> Path:
+    if path is None:
+        raise click.UsageError(f"{name} is missing: matlit finetune train DATASET -o DIR, or --resume DIR")
+    return path
+
+
+def _recipe(options: dict[str, Any]) -> Any:
+    from finetune.recipe import make_recipe
+
+    flags = {name: value for name, value in options.items() if name not in ("preset", "config", "others")}
+    for pair in options["others"]:
+        name, _, value = pair.partition("=")
+        flags[name.replace("-", "_")] = {"true": True, "false": False}.get(value.lower(), value)
+    return make_recipe(options["preset"], options["config"], flags)
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    from ui.show import show_mapping
+
+    show_mapping({name: value for name, value in plan.items() if name != "settings"})
+    show_mapping(plan["settings"])
+
+
+def _show_run(context: Context, folder: Path, run: Any) -> int:
+    from dataclasses import asdict
+
+    from ui.show import show_mapping
+
+    figures = {name: f"{value:.4f}" for name, value in run.results.items() if isinstance(value, float)}
+    facts = {"run": str(folder), "status": run.status, "step": f"{run.step} of {run.steps}", **figures}
+    emit(context, {"folder": str(folder), **asdict(run)}, lambda: show_mapping(facts))
+    if run.status == "interrupted":
+        note(context, f"go on with it: matlit finetune train --resume {folder}")
+        return INTERRUPTED
+    return DONE
+
+
+@finetune.command("merge", examples="matlit finetune merge runs/first -o models/first")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The model folder.")
+@click.option("--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Test rows to compare on.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Precision.")
+@click.pass_obj
+def merge(context: Context, run: Path, out: Path, rows: int, dtype: str) -> int:
+    """Write a RUN's adapter and base as one model, and check that both answer alike."""
+    from finetune.merge import merge
+    from ui.show import show_mapping
+
+    context.settings()
+    found = merge(run, out, rows=rows, dtype=dtype)
+    emit(context, {"folder": str(out), **found.to_json()}, lambda: show_mapping(found.to_json()))
+    return DONE
