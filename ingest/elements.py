@@ -225,6 +225,11 @@ Lr 1.3 7 3 34 - - - - -0.31 4.96 14.54 21.8 2 1 0 14 1900 - - - - - - - 3 3
 _ROWS = tuple(tuple(line.split()) for line in _TABLE.strip().splitlines())
 
 
+def english_name(symbol: str) -> str:
+    """Return an element's English name, in lower case."""
+    return _NAMED[NUMBERS[symbol] - 1][1]
+
+
 def electronegativity(symbol: str) -> float | None:
     """Return an element's electronegativity on Pauling's scale, or None where there is none."""
     number = NUMBERS[symbol]
@@ -259,6 +264,8 @@ def column(name: str) -> npt.NDArray[np.float64]:
 @cache
 def oxidation_states(number: int, *, common: bool = True) -> tuple[int, ...]:
     """Return the oxidation states of an element, lowest first: the common ones, or all that crystals show."""
+    if number > LAST:
+        return ()
     cell = _ROWS[number - 1][-2 if common else -1]
     return tuple(int(state) for state in cell.split(","))
 

@@ -8,9 +8,10 @@ the vectors that the catalogue holds, many are asked for in surplus and sieved i
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,6 +49,7 @@ POSTINGS = 40_000
 POOL = 300  # candidates scored at least
 QUERY_TERMS = 200  # of a long query are looked up, and
 RARE_TERMS = 32  # the rarest of them used
+ALSO = 0.5  # of a word's weight, where it is another name of what the query names
 LISTED_LIMIT = 20_000  # up to so many allowed chunks are listed, beyond it each candidate is looked up
 EXACT_LIMIT = 3_000  # up to so many allowed chunks are compared one by one: 5 µs each
 SURPLUS = 4  # times as many candidates are asked for where a filter is broad, and again while they do not suffice
@@ -87,9 +89,26 @@ def _distinct(context: str, text: str) -> list[tuple[str]]:
     return [(term,) for term in {"", *context.split(), *text.split()}]
 
 
-def lexical_candidates(connection: sqlite3.Connection, query: str, *, k: int, where: Filter) -> Scored:
-    """Return up to `k` chunk ids that share words, formulas or characters with `query`, with BM25, best first."""
-    terms = _idf(connection, list(dict.fromkeys(lexical.tokens(query)))[:QUERY_TERMS])
+def lexical_candidates(
+    connection: sqlite3.Connection,
+    query: str,
+    *,
+    k: int,
+    where: Filter,
+    also: str = "",
+    elements: Iterable[str] = (),
+) -> Scored:
+    """Return up to `k` chunk ids that share words, formulas or characters with `query`, with BM25, best first.
+
+    The words of `also`, other names of what is asked for, count by `ALSO` of their weight; each of the chemical
+    `elements` counts like a word that stands wherever a formula or a name holds it.
+    """
+    words = list(dict.fromkeys(lexical.tokens(query)))[:QUERY_TERMS]
+    terms = _idf(connection, words)
+    if also:
+        more = [each for each in dict.fromkeys(lexical.tokens(also)) if each not in words]
+        terms += [replace(term, idf=ALSO * term.idf) for term in _idf(connection, more[:QUERY_TERMS])]
+    terms = sorted([*terms, *_element_terms(connection, elements)], key=lambda term: term.frequency)
     if not terms:
         return []
     ranked = _candidates(connection, terms, _allowed(connection, where), k)
@@ -131,6 +150,30 @@ def cosines(connection: sqlite3.Connection, vector: Vector, ids: Sequence[str]) 
     return dict(_nearest(rows, vector, len(rows)))
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What ranking needs to know of a materials record."""
+
+    material_id: str
+    formula_key: str
+    elements: frozenset[str]
+    above_hull_ev_per_atom: float  # infinite where unknown
+
+
+def records(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Record]:
+    """Return the materials record behind each of the chunks `ids` that is one's text."""
+    sql = (
+        "SELECT c.id, m.material_id, m.formula_key, m.elements, m.e_above_hull_ev_per_atom "
+        "FROM chunks AS c CROSS JOIN materials AS m ON m.material_id = c.source WHERE c.id IN (%s)"
+    )
+    if not connection.execute("SELECT 1 FROM materials LIMIT 1").fetchone():
+        return {}
+    return {
+        chunk: Record(material, key, frozenset(re.findall("[A-Z][a-z]?", elements)), math.inf if hull is None else hull)
+        for chunk, material, key, elements, hull in _select(connection, sql, ids)
+    }
+
+
 # -------------------------------------------------------------------------------------------------------------- text
 
 
@@ -139,6 +182,7 @@ class _Term:
     text: str
     frequency: int  # chunks that hold it
     idf: float
+    element: bool = False  # a chemical element, in whatever formula or name
 
 
 def _idf(connection: sqlite3.Connection, texts: Sequence[str]) -> list[_Term]:
@@ -146,10 +190,22 @@ def _idf(connection: sqlite3.Connection, texts: Sequence[str]) -> list[_Term]:
     sql = "SELECT chunks FROM terms WHERE term = ? AND chunks > 0"
     counts = [(text, connection.execute(sql, (text,)).fetchone()) for text in ("", *texts)]
     total = counts[0][1][0] if counts[0][1] else 0
-    found = [
-        _Term(text, row[0], math.log1p((total - row[0] + 0.5) / (row[0] + 0.5))) for text, row in counts[1:] if row
-    ]
+    found = [_Term(text, row[0], _rarity(row[0], total)) for text, row in counts[1:] if row]
     return sorted(found, key=lambda term: term.frequency)[:RARE_TERMS]
+
+
+def _element_terms(connection: sqlite3.Connection, elements: Iterable[str]) -> list[_Term]:
+    chosen = sorted(elements)
+    row = connection.execute("SELECT chunks FROM terms WHERE term = ''").fetchone() if chosen else None
+    if row is None:
+        return []
+    sql = "SELECT count(*) FROM (SELECT 1 FROM chunk_elements WHERE element = ? LIMIT ?)"
+    counts = [(each, connection.execute(sql, (each, POSTINGS)).fetchone()[0]) for each in chosen]
+    return [_Term(each, count, _rarity(count, row[0]), element=True) for each, count in counts if count]
+
+
+def _rarity(frequency: int, total: int) -> float:
+    return math.log1p((total - frequency + 0.5) / (frequency + 0.5))
 
 
 def _candidates(connection: sqlite3.Connection, terms: Sequence[_Term], allowed: Rows | None, k: int) -> Rows:
@@ -173,8 +229,11 @@ def _candidates(connection: sqlite3.Connection, terms: Sequence[_Term], allowed:
 
 def _holding(connection: sqlite3.Connection, term: _Term) -> Rows:
     # One long string is read several times faster than as many rows.
-    sql = "SELECT group_concat(rowid) FROM lexicon WHERE lexicon MATCH ?"
-    text: str | None = connection.execute(sql, (lexical.any_of([term.text]),)).fetchone()[0]
+    if term.element:
+        sql, value = "SELECT group_concat(chunk) FROM chunk_elements WHERE element = ?", term.text
+    else:
+        sql, value = "SELECT group_concat(rowid) FROM lexicon WHERE lexicon MATCH ?", lexical.any_of([term.text])
+    text: str | None = connection.execute(sql, (value,)).fetchone()[0]
     return np.fromstring(text or "", dtype=np.int64, sep=",")
 
 
@@ -182,13 +241,29 @@ def _scored(connection: sqlite3.Connection, rowids: Rows, terms: Sequence[_Term]
     """Return BM25 over all terms for those of `rowids` that `where` allows; lengths are relative to their mean."""
     condition, values = _condition(where, sieve=True)
     sql = (
-        "SELECT c.id, l.context || ' ' || l.text FROM chunks AS c CROSS JOIN lexicon AS l ON l.rowid = c.rowid "  # noqa: S608
+        "SELECT c.id, l.context || ' ' || l.text, c.rowid "  # noqa: S608
+        "FROM chunks AS c CROSS JOIN lexicon AS l ON l.rowid = c.rowid "
         f"WHERE c.rowid IN (%s) AND {condition}"
     )
     rows = _select(connection, sql, rowids.tolist(), values)
-    lengths = [text.count(" ") + 1 for _, text in rows]
+    lengths = [text.count(" ") + 1 for _, text, _ in rows]
     mean = sum(lengths) / max(len(lengths), 1)
-    return [(chunk, _bm25(text, terms, length / mean)) for (chunk, text), length in zip(rows, lengths, strict=True)]
+    words = [term for term in terms if not term.element]
+    held = _element_weights(connection, rowids, [term for term in terms if term.element])
+    return [
+        (chunk, _bm25(text, words, length / mean) + held.get(row, 0.0))
+        for (chunk, text, row), length in zip(rows, lengths, strict=True)
+    ]
+
+
+def _element_weights(connection: sqlite3.Connection, rowids: Rows, terms: Sequence[_Term]) -> dict[int, float]:
+    """Return for each row the summed weights of the elements that it holds."""
+    weights: dict[int, float] = {}
+    for term in terms:
+        sql = "SELECT chunk FROM chunk_elements WHERE chunk IN (%s) AND element = ?"
+        for (row,) in _select(connection, sql, rowids.tolist(), [term.text]):
+            weights[row] = weights.get(row, 0.0) + term.idf
+    return weights
 
 
 def _bm25(text: str, terms: Sequence[_Term], relative_length: float) -> float:

@@ -17,7 +17,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -261,10 +261,17 @@ class Library:
         with self.reading() as connection:
             return index.dense_candidates(connection, self._nearest, query, k=k, where=where or Filter())
 
-    def lexical(self, query: str, *, k: int, where: Filter | None = None) -> list[tuple[str, float]]:
-        """Return up to `k` (chunk id, BM25 score, higher is better), best first."""
+    def lexical(
+        self, query: str, *, k: int, where: Filter | None = None, also: str = "", elements: Iterable[str] = ()
+    ) -> list[tuple[str, float]]:
+        """Return up to `k` (chunk id, BM25 score, higher is better), best first.
+
+        `also` holds other names of what the query names, `elements` the chemical elements it asks for.
+        """
         with self.reading() as connection:
-            return index.lexical_candidates(connection, query, k=k, where=where or Filter())
+            return index.lexical_candidates(
+                connection, query, k=k, where=where or Filter(), also=also, elements=elements
+            )
 
     def _nearest(self, vector: Vector, k: int) -> list[tuple[str, float]]:
         """Return up to `k` (chunk id, cosine similarity); some ids may not be visible yet, or not any more."""
