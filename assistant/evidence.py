@@ -11,7 +11,8 @@ from typing import Any
 
 from assistant import extractive
 from assistant.question import Question, Term, tokens_of, understand, weigh
-from assistant.retrieve import MOST_CHARACTERS, has_words, search
+from assistant.retrieve import has_words, search
+from assistant.wording import reads_english_only
 from ingest import lexical
 from ingest.embed import Embedder
 from ingest.library import Library
@@ -43,7 +44,7 @@ def find(library: Library, embedder: Embedder, text: str, *, k: int, where: Filt
     """Return what an answer to the question `text` rests on: passages, their sentences ranked, whether they suffice."""
     question = _understood(library, text)
     query = _for_embedder(question, embedder)
-    hits = _retrieve(library, embedder, question, k=k, where=where)
+    hits = search(library, embedder, text, k=k, where=where) if has_words(text) else []
     pool = extractive.candidates(hits, library.page)
     ranked = extractive.rank(question, pool, query=embedder.embed_query(query), embed=embedder.embed_documents)
     support = extractive.support(question, ranked, in_paper=lambda term, papers: _in_papers(library, term, papers))
@@ -61,11 +62,6 @@ def translates(question: Question, embedder: str) -> bool:
     return question.language == "ja" and reads_english_only(embedder)
 
 
-def reads_english_only(embedder: str) -> bool:
-    """Whether an embedder knows English only, so that a Japanese question has to be put to it in English words."""
-    return embedder.startswith(("all-MiniLM", "sentence-transformers/all-", "hashing"))
-
-
 def _understood(library: Library, text: str) -> Question:
     question = understand(text)
     counts, total = _token_counts(library, tokens_of(question))
@@ -79,18 +75,6 @@ def _token_counts(library: Library, tokens: Sequence[str]) -> tuple[dict[str, in
         rows = {token: connection.execute(sql, (token,)).fetchone() for token in ("", *tokens)}
     counts = {token: int(row[0]) for token, row in rows.items() if row}
     return counts, counts.pop("", 1)
-
-
-def _retrieve(library: Library, embedder: Embedder, question: Question, *, k: int, where: Filter) -> list[Hit]:
-    """Search; a Japanese question also by its own words, in case the library has Japanese papers."""
-    if not has_words(question.text):
-        return []
-    if not translates(question, embedder.name):
-        return search(library, embedder, question.text, k=k, where=where)
-    english = question.expanded[:MOST_CHARACTERS]
-    hits = search(library, embedder, english, k=k, where=where) if has_words(english) else []
-    own = search(library, embedder, question.text, k=k, where=where, mode="lexical")
-    return list({hit.chunk.id: hit for hit in (*hits, *own)}.values())
 
 
 def _for_embedder(question: Question, embedder: Embedder) -> str:

@@ -67,7 +67,7 @@ def understand(text: str) -> Question:
         text=text,
         language=language,
         english=gist(text) if language == "ja" else text,
-        expanded=_expanded(text) if language == "ja" else text,
+        expanded=expanded(text) if language == "ja" else text,
         terms=tuple(_terms(text)),
         kind=_kind(text),
         units=_units(text),
@@ -93,7 +93,8 @@ def gist(text: str) -> str:
     return " ".join(piece for piece, _ in _pieces(text) if piece and not glossary.SCRIPT.search(piece))
 
 
-def _expanded(text: str) -> str:
+def expanded(text: str) -> str:
+    """Return `gist`, and every English word that its terms may stand for."""
     return " ".join(dict.fromkeys([gist(text), *glossary.translate_terms(text)]))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
+from assistant.wording import Wording, worded
 from ingest import index
 from ingest.errors import BadInput
 from ingest.records import Chunk, Filter, Hit, Metadata
@@ -27,6 +28,10 @@ DEPTH = 200  # candidates of each side at least; on SciFact 100 lose 0.003 nDCG@
 LEXICAL_WEIGHT = 0.5  # of the share of the best BM25 score, against the place of the cosine in its range
 RERANKED = 50  # best hits that a reranker reads
 DUPLICATE = 0.85  # of a passage's words in a better one: from here on it says nothing new
+ALIKE = 3  # records of one formula that keep their rank
+OF_ANOTHER = 0.5  # of its score remains to a record of another material than the query names
+RECORD_ASKED = 1.2  # times its score for the record of a compound where the query asks for what records tell
+SAME_RANK = 0.85  # of the score of the best record of a formula: the query does not tell them apart
 FEW_WORDS = 8  # shorter passages must be equal to count as repeated
 
 Vector = npt.NDArray[np.float32]
@@ -60,14 +65,16 @@ def search(
     """
     text = _checked(query, k=k, mode=mode, diversity=diversity)
     depth = max(DEPTH if where == Filter() else DEPTH // 2, 2 * k)  # what a filter lets through costs more to find
-    vector = None if mode == "lexical" else embedder.embed_query(text)
+    asked = worded(text, embedder=library.info.embedder.name)
+    vector = None if mode == "lexical" else embedder.embed_query(asked.meaning)
     dense = {} if vector is None else dict(library.dense(vector, k=depth, where=where))
-    lexical = {} if mode == "dense" else dict(library.lexical(text, k=depth, where=where))
+    lexical = {} if mode == "dense" else dict(_lexical(library, asked, k=depth, where=where))
     if vector is not None and lexical:
         missing = [each for each in lexical if each not in dense]
         scores = fuse(dense | cosines(library, vector, missing), lexical, cut=len(lexical) == depth)
     else:
         scores = dense or lexical
+    scores = _records_weighed(library, scores, asked, where)
     hits = _hits(library, scores, dense, lexical, wanted=max(k, RERANKED) if rerank or diversity else k)
     if rerank is not None:
         hits = _reranked(text, hits, rerank)
@@ -129,6 +136,45 @@ def cosines(library: Library, vector: Vector, ids: Sequence[str]) -> dict[str, f
         return index.cosines(connection, vector, ids)
 
 
+def _lexical(library: Library, asked: Wording, *, k: int, where: Filter) -> list[tuple[str, float]]:
+    return library.lexical(asked.words, k=k, where=where, also=asked.also, elements=asked.elements)
+
+
+# ----------------------------------------------------------------------------------------------- records of materials
+
+
+def _records_weighed(library: Library, scores: dict[str, float], asked: Wording, where: Filter) -> dict[str, float]:
+    """Return the scores with those of materials records weighed by what they are records of.
+
+    A record tells of one material in words that it shares with all others: where the query names materials or elements,
+    records of others are hardly an answer; of records of one formula the stabler come first, and from the `ALIKE`th on
+    they count less, unless they are all that is asked for.
+    """
+    with library.reading() as connection:
+        records = index.records(connection, list(scores))
+    if not records:
+        return scores
+    weighed = {each: scores[each] * _aboutness(record, asked) for each, record in records.items()}
+    by_formula: dict[str, list[str]] = {}
+    for each in sorted(weighed, key=lambda one: (-weighed[one], one)):
+        by_formula.setdefault(records[each].formula_key, []).append(each)
+    only = bool(where.formula) or where.kinds == {"material"}
+    for ranked in by_formula.values():
+        values = [weighed[each] for each in ranked]
+        alike = sum(value >= SAME_RANK * values[0] for value in values)
+        stable_first = sorted(ranked[:alike], key=lambda one: records[one].above_hull_ev_per_atom)
+        for place, each in enumerate([*stable_first, *ranked[alike:]]):
+            weighed[each] = values[place] * (1.0 if only or place < ALIKE else OF_ANOTHER)
+    return scores | weighed
+
+
+def _aboutness(record: index.Record, asked: Wording) -> float:
+    if asked.compounds:
+        of_it = record.formula_key in asked.compounds
+        return (RECORD_ASKED if asked.of_records else 1.0) if of_it else OF_ANOTHER
+    return 1.0 if (asked.elements or asked.named) <= record.elements else OF_ANOTHER
+
+
 # -------------------------------------------------------------------------------------------------------------- hits
 
 
@@ -143,7 +189,9 @@ def _hits(
     while start < len(ranked) and len(kept) < wanted:
         for chunk in library.chunks(ranked[start : start + size]):
             words = frozenset(chunk.text.lower().split())
-            if not _repeats(words, seen):
+            if chunk.kind == "material":  # alike as they are, each is a record of its own
+                kept.append(chunk)
+            elif not _repeats(words, seen):
                 seen[words] = None
                 kept.append(chunk)
         start += size

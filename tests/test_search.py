@@ -282,3 +282,57 @@ def test_what_was_taken_out_is_not_found_and_no_longer_counted(tmp_path: Path) -
         with sqlite3.connect(tmp_path / "library" / "catalog.sqlite") as connection:
             counts = dict(connection.execute("SELECT term, chunks FROM terms WHERE term IN ('', 'zirconia', 'white')"))
         assert counts == {"": 1, "zirconia": 1, "white": 0}
+
+
+def test_a_compound_is_found_under_another_name(library: Library) -> None:
+    found = texts(search(library, EMBEDDER, "LFP", mode="lexical"))
+    assert {text.split()[0] for text in found} == {"Carbon", "Sample"}
+
+
+def test_a_japanese_query_finds_english_passages_where_the_embedder_reads_english_only(tmp_path: Path) -> None:
+    english_only = EmbedderInfo("hashing-words", "1", DIMENSION)
+    with Library.create(tmp_path / "english", embedder=english_only, recipe="test") as made:
+        with made.writer() as writer:
+            for (title, year), passages in PAPERS.items():
+                add(writer, title, year, passages)
+        assert texts(search(made, EMBEDDER, "焼鈍温度"))[0].startswith("Powders")
+
+
+def test_elements_asked_for_together_are_found_in_formulas(library: Library) -> None:
+    best = texts(search(library, EMBEDDER, "compounds of nickel and manganese", mode="lexical"))[0]
+    assert best.startswith("The spinel LiNi0.5Mn1.5O4")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Library]:
+    """Iron oxides, five of them of one formula, and a titanium oxide, all with a band gap."""
+    made = [
+        Material(f"mp-{n}", formula, tuple(sorted(elements)), e_above_hull_ev_per_atom=hull, band_gap_ev=1.0)
+        for n, (formula, elements, hull) in enumerate(
+            [("Fe2O3", ("Fe", "O"), hull) for hull in (0.15, 0.1, 0.0, 0.05, 0.2)] + [("TiO2", ("Ti", "O"), 0.0)]
+        )
+    ]
+    chunks = [to_chunk(material, "test") for material in made]
+    with Library.create(tmp_path / "records", embedder=EMBEDDER.info, recipe="test") as library:
+        with library.writer() as writer:
+            writer.add_materials(made, chunks, EMBEDDER.embed_documents([chunk.embedded_text for chunk in chunks]))
+        yield library
+
+
+def sources(hits: Sequence[Hit]) -> list[str]:
+    return [hit.chunk.source for hit in hits]
+
+
+def test_a_record_of_another_material_than_the_query_names_comes_last(records: Library) -> None:
+    assert sources(search(records, EMBEDDER, "band gap of anatase"))[0] == "mp-5"
+    assert sources(search(records, EMBEDDER, "band gap of titanium compounds"))[0] == "mp-5"
+    assert "mp-5" not in sources(search(records, EMBEDDER, "band gap of hematite"))[:3]
+
+
+def test_stabler_records_of_one_formula_come_first_and_do_not_crowd_out_others(records: Library) -> None:
+    found = sources(search(records, EMBEDDER, "band gap of oxides", mode="lexical"))
+    assert [each for each in found if each != "mp-5"][:3] == ["mp-2", "mp-3", "mp-1"]
+    assert "mp-5" in found[:4]
+    only = Filter(formula="Fe2O3")
+    found = sources(search(records, EMBEDDER, "band gap", where=only, mode="lexical"))
+    assert found == ["mp-2", "mp-3", "mp-1", "mp-0", "mp-4"]

@@ -1,0 +1,77 @@
+"""How a query is put: other names of compounds, elements asked for together, Japanese in English words."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant import synonyms
+from assistant.wording import elements_together, worded
+from ingest.materials import formula_key
+
+MINILM = "all-MiniLM-L6-v2"
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("LFP cathodes", "LiFePO4"),
+        ("Li Fe P O4 cathodes", "LFP"),
+        ("lithium cobalt oxide", "LiCoO2"),
+        ("zinc oxide nanowires", "ZnO"),
+        ("ZnO nanowires", "zinc oxide"),
+        ("titanium(IV) oxide", "TiO2"),
+        ("molybdenum disulfide", "MoS2"),
+        ("Bismuth Telluride", "Bi2Te3"),
+        ("rutile", "TiO2"),
+    ],
+)
+def test_a_compound_is_known_by_its_other_names(text: str, other: str) -> None:
+    assert other in synonyms.others(text)
+
+
+def test_one_crystal_form_is_not_taken_for_another() -> None:
+    assert synonyms.others("rutile") == ["TiO2"]
+    assert not {"rutile", "anatase"} & set(synonyms.others("TiO2"))
+
+
+@pytest.mark.parametrize("text", ["iron oxide", "titanium", "the map of an alloy", "oxide"])
+def test_names_that_charges_leave_open_name_no_formula(text: str) -> None:
+    assert synonyms.named(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ("materials containing Li and Co", {"Li", "Co"}),
+        ("Li-Fe-O compounds", {"Li", "Fe", "O"}),
+        ("materials containing cobalt", {"Co"}),
+        ("strontium titanium oxides", {"Sr", "Ti", "O"}),
+        ("In carbon steel", set()),
+        ("nitrogen-doped carbon", set()),
+        ("the cost of steel", set()),
+    ],
+)
+def test_elements_count_where_they_are_asked_for_together(text: str, elements: set[str]) -> None:
+    assert elements_together(text) == elements
+
+
+def test_a_compound_stands_for_its_elements() -> None:
+    asked = worded("lithium cobalt oxide", embedder=MINILM)
+    assert (asked.compounds, asked.elements) == ({formula_key("LiCoO2")}, frozenset())
+
+
+def test_an_abbreviation_is_spelt_out_for_the_embedder() -> None:
+    assert worded("LFP capacity", embedder=MINILM).meaning == "LFP (lithium iron phosphate) capacity"
+    assert worded("the capacity of graphite", embedder=MINILM).meaning == "the capacity of graphite"
+
+
+def test_japanese_is_put_in_english_to_an_embedder_that_reads_no_other() -> None:
+    asked = worded("リン酸鉄リチウムの容量", embedder=MINILM)
+    assert asked.meaning == "lithium iron phosphate capacity"
+    assert "リン酸鉄リチウムの容量" in asked.words
+    assert "capacity" in asked.words
+    assert worded("リン酸鉄リチウムの容量", embedder="sentence-transformers/paraphrase-multilingual").meaning[0] == "リ"
+
+
+def test_a_formula_with_variables_names_no_record() -> None:
+    assert worded("Li1-xCoO2", embedder=MINILM).compounds == frozenset()
