@@ -164,7 +164,8 @@ def _records_weighed(library: Library, scores: dict[str, float], asked: Wording,
         alike = sum(value >= SAME_RANK * values[0] for value in values)
         stable_first = sorted(ranked[:alike], key=lambda one: records[one].above_hull_ev_per_atom)
         for place, each in enumerate([*stable_first, *ranked[alike:]]):
-            weighed[each] = values[place] * (1.0 if only or place < ALIKE else OF_ANOTHER)
+            share = 1.0 if only or place < ALIKE else OF_ANOTHER
+            weighed[each] = values[place] * share * (1 - place * 1e-6)  # equal scores keep this order
     return scores | weighed
 
 
