@@ -21,7 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from finetune.baselines import FOLDS, make_table, predict_baselines
+from finetune.dataset import read_card, read_split
 from finetune.report import Report, Score
+from finetune.runs import read_run
 from finetune.tasks import find_target
 from ingest.crystals import Crystal
 from ingest.errors import BadInput
@@ -33,6 +35,7 @@ SAMPLES = 1000  # bootstrap draws
 LEVEL = 0.95
 GAP_EDGES_EV = (0.0, 1.0, 2.0, 4.0)
 SITE_EDGES = (10, 30, 80)
+BASELINE_ROWS = 30_000  # training rows that the baselines of a run learn from, at most
 ALIASES = {"energy_above_hull": "e_above_hull"}  # the same property in other sets
 
 
@@ -189,6 +192,49 @@ def evaluate_file(
         skipped=skipped,
         workers=workers,
     )
+
+
+def evaluate_run(
+    model: str | Path,
+    *,
+    dataset: Path | None = None,
+    split: str = "test",
+    target: str = "",
+    predictions: Path | None = None,
+    baselines: bool = True,
+    limit: int = 0,
+    workers: int = 0,
+) -> Report:
+    """Score a model on one split of a dataset folder: without `dataset`, of the one that its run was trained on.
+
+    The baselines learn from a seeded sample of the split "train". `target` chooses where the dataset has several.
+
+    Raises:
+        BadInput: the dataset or the split cannot be used, or no prediction is a number.
+        ModelError: there is no such model, or it predicts another target.
+    """
+    folder = dataset or Path(str(read_run(Path(model)).dataset["path"]))
+    card = read_card(folder)
+    target = target or str(card["targets"][0])
+    rows = [_split_row(row) for row in read_split(folder, split, target=target, limit=limit)]
+    asked = _Asked.of_file(predictions, rows) if predictions else _Asked.of_model(model, target, rows, workers)
+    known = read_split(folder, "train", target=target) if baselines else []
+    sample = np.random.default_rng(0).permutation(len(known))[:BASELINE_ROWS]
+    return evaluate(
+        rows,
+        asked.values,
+        model=asked.name,
+        target=target,
+        low=asked.low,
+        high=asked.high,
+        training=[_split_row(known[index]) for index in sample],
+        baselines=baselines,
+        workers=workers,
+    )
+
+
+def _split_row(row: Mapping[str, Any]) -> Row:
+    return Row(row["id"], row["formula"], from_mapping(row, name=row["id"]), row["value"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ FORMAT = 1
 NAN = float("nan")
 
 # "kind" in a model's settings.json -> "module:function" that loads its folder
-KINDS = {"stack": "finetune.stack.model:load_stack", "text": "finetune.regress:load_regressor"}
+KINDS = {"stack": "finetune.stack.model:load_stack", "text": "finetune.regressor:load_regressor"}
 GENERATING = "finetune.generate:load_generator"  # called with (spec, target=…) for whatever else a spec can name
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.evaluate import evaluate, evaluate_file, make_row, read_predictions, read_rows
+from finetune.dataset import Choices, prepare, read_split
+from finetune.evaluate import evaluate, evaluate_file, evaluate_run, make_row, read_predictions, read_rows
 from finetune.report import to_markdown, write_report
+from finetune.sources import Source
 from ingest.errors import BadInput
 
 SALT = {
@@ -171,3 +173,37 @@ def test_records_that_another_program_does_not_answer_count_as_invalid(tmp_path:
     report = evaluate_file(data, predictions=answers, baselines=False)
     assert (report.n, report.invalid, report.model) == (2, 2, "p.csv")
     assert report.metrics["mae"].value == pytest.approx(0.25)
+
+
+def test_other_targets_are_scored_in_their_unit(tmp_path: Path) -> None:
+    data, answers = tmp_path / "r.jsonl", tmp_path / "p.csv"
+    records = [{**SALT, "material_id": f"m{index}", "e_above_hull": 0.01 * index} for index in range(8)]
+    data.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    answers.write_text("id,prediction\n" + "\n".join(f"m{index},0.02" for index in range(8)), encoding="utf-8")
+    report = evaluate_file(data, predictions=answers, target="energy_above_hull", baselines=False)
+    assert (report.target, report.unit) == ("energy_above_hull", "eV/atom")
+    assert report.metrics["mae"].value == pytest.approx(0.0225)
+    assert "# Energy above hull predicted by p.csv" in to_markdown(report)
+    assert all("eV/atom" in name for name in report.by_value)
+
+
+def test_a_split_of_a_dataset_is_scored_beside_baselines_that_learnt_from_its_training_rows(tmp_path: Path) -> None:
+    source, answers = tmp_path / "r.jsonl", tmp_path / "p.csv"
+    source.write_text("\n".join(json.dumps(record(index)) for index in range(90)), encoding="utf-8")
+    prepare(Source((source,)), tmp_path / "rows", Choices(style="compact", validation=10, test=20), workers=1)
+    test = read_split(tmp_path / "rows", "test")
+    answers.write_text("id,prediction\n" + "\n".join(f"{row['id']},{row['value']}" for row in test), encoding="utf-8")
+    report = evaluate_run("p", dataset=tmp_path / "rows", predictions=answers)
+    assert (report.n, report.metrics["mae"].value) == (20, 0)
+    assert set(report.baselines) == {"mean", "composition_knn", "gradient_boosting"}
+    assert "60 training rows" in report.signature
+
+
+def record(index: int) -> dict:
+    return {
+        **SALT,
+        "material_id": f"m-{index}",
+        "lattice": [3.5 + 0.01 * index] * 3 + [60.0] * 3,
+        "species": [["Li", "Na", "K", "Rb", "Cs", "Ag"][index % 6], ["F", "Cl", "Br", "I"][index % 4]],
+        "band_gap": 0.0 if index % 3 else 0.1 * (index % 40),
+    }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from assistant.doctor import Check
     from assistant.metrics import Evaluation
     from finetune.predict import Prediction
-    from finetune.report import Report as BandGapReport
+    from finetune.report import Report as PredictionReport
     from ingest.pipeline import Event, Report
     from ingest.verify import VerifyReport
 
@@ -130,15 +130,22 @@ def show_answer(answer: Answer, *, bibtex: bool = False) -> None:
         say(answer.bibtex())
 
 
-def show_predictions(predictions: Sequence[Prediction]) -> None:
-    """Print one line per structure: its predicted gap with the interval, or why there is none."""
+def show_predictions(predictions: Sequence[Prediction], target: str) -> None:
+    """Print one line per structure: its predicted value with the interval, or why there is none."""
     for prediction in predictions:
         say(f"{prediction.name}: {prediction}" if not prediction.error else str(prediction))
-    if any(not prediction.error for prediction in predictions):
+    if target == "band_gap" and any(not prediction.error for prediction in predictions):
         say("Predicted PBE gaps, which lie below measured ones.", err=True)
 
 
-def show_evaluation(evaluation: Evaluation | BandGapReport) -> None:
+def show_prediction_report(report: PredictionReport) -> None:
+    """Print how good predictions are, and below how good the baselines are on the same rows."""
+    show_evaluation(report)
+    for name, scores in report.baselines.items():
+        say(f"baseline {name}: " + "   ".join(f"{metric} {score}" for metric, score in scores.items()))
+
+
+def show_evaluation(evaluation: Evaluation | PredictionReport) -> None:
     """Print every metric with its interval, then what was measured how."""
     longest = max(map(len, evaluation.metrics), default=0)
     for name, metric in evaluation.metrics.items():

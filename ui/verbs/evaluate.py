@@ -56,6 +56,8 @@ def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | N
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", "predictor", default="shipped", metavar="DIR", help="A trained predictor (default: shipped).")
 @click.option("--predictions", type=click.Path(path_type=Path), metavar="CSV", help="Another program's: id,prediction.")
+@click.option("--training", type=click.Path(path_type=Path), metavar="FILE", help="Records the baselines learn from.")
+@click.option("--target", default="band_gap", show_default=True, metavar="NAME", help="Which value of the records.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write Markdown, JSON and parity plots.")
 @click.option("--no-baselines", is_flag=True, help="Leave out the baselines, which take most of the time.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records.")
@@ -63,12 +65,14 @@ def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | N
 def eval_bandgap(context: Context, /, file: Path, predictor: str, report: Path | None, **options: Any) -> int:
     """Score predicted band gaps on a FILE of records, beside baselines on the same rows."""
     from finetune.evaluate import evaluate_file
-    from finetune.report import write_report
-    from ui.show import show_evaluation
+    from ui.verbs.bandgap import show_report
 
-    limit, baselines = options["limit"] or 0, not options["no_baselines"]
-    found = evaluate_file(file, model=predictor, predictions=options["predictions"], baselines=baselines, limit=limit)
-    if report:
-        write_report(found, report)
-    emit(context, found.to_json(), lambda: show_evaluation(found))
-    return DONE
+    names = ("target", "predictions", "training")
+    found = evaluate_file(
+        file,
+        model=predictor,
+        **{name: options[name] for name in names},
+        baselines=not options["no_baselines"],
+        limit=options["limit"] or 0,
+    )
+    return show_report(context, found, report)

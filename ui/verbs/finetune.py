@@ -8,11 +8,16 @@ from typing import Any
 import click
 
 from ui.command import DONE, INTERRUPTED, Context, Verbs, emit, library, note
+from ui.verbs.bandgap import evaluate_run, predict_with
 
 
 @click.group("finetune", cls=Verbs)
 def finetune() -> None:
     """Adapt a language model to predict properties of crystals, and use what comes of it."""
+
+
+finetune.add_command(evaluate_run)
+finetune.add_command(predict_with)
 
 
 @finetune.command(
