@@ -19,10 +19,10 @@ from typing import Any, Literal
 from assistant import prompts
 from assistant.answer import Answer
 from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Usage
-from assistant.checking import Checked, check, says_nothing
+from assistant.checking import Checked, check, is_echo, says_nothing
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
-from assistant.quoting import computed_note, said_by, tool_lines
+from assistant.quoting import MAX_QUOTES, computed_note, quote, said_by, tool_lines
 from assistant.sources import Sources, plain
 from assistant.steps import Ran
 from assistant.tools import Tool, ToolOutput, ToolResult, call
@@ -162,6 +162,8 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
     work.trace += checked.trace
     if says_nothing(text):
         return _abstained(work)
+    if work.planned and is_echo(work.found.question.text, text):
+        return (yield from _quoted(work, text))
     return _answered(work, checked, papers)
 
 
@@ -405,6 +407,17 @@ def _answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer
         claims=(*said, *checked.claims),
         papers=tuple(cited.values()),
     )
+
+
+def _quoted(work: Work, text: str) -> Generator[Event, None, Answer]:
+    """Return the best sentences instead of a model's text that only says the question over again."""
+    yield Note(prompts.ECHO[work.language])
+    work.trace.append({"step": "echo", "text": text})
+    library = work.sources.library
+    embedder = library.info.embedder.name
+    answer = quote(library, work.found, quotes=MAX_QUOTES, embedder=embedder, ran=work.ran, model=work.model.spec)
+    bare = _unanswered(work)
+    return replace(answer, usage=bare.usage, trace=bare.trace, tool_calls=bare.tool_calls)
 
 
 def _abstained(work: Work) -> Answer:

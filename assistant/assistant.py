@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
 MAX_QUESTION = 10_000  # characters
-MAX_QUOTES = 5
 PASSAGES = 20  # retrieved for one question
 IN_PAPERS: frozenset[ChunkKind] = frozenset({"text", "table", "caption"})
 
@@ -59,7 +58,7 @@ class Asked:
     where: Filter = field(default_factory=Filter)
     tools: bool = True
     k: int = PASSAGES
-    quotes: int = MAX_QUOTES
+    quotes: int = quoting.MAX_QUOTES
 
 
 class Assistant:
@@ -162,7 +161,7 @@ class Assistant:
         where: Filter | None = None,
         tools: bool = True,
         k: int | None = None,
-        quotes: int = MAX_QUOTES,
+        quotes: int = quoting.MAX_QUOTES,
     ) -> Iterator[Event]:
         """Answer `question` event by event; the last is `Answered`. Closing the iterator stops the work.
 

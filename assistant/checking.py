@@ -15,11 +15,15 @@ from assistant import prompts
 from assistant.citations import Citation, Claim, check_claims, marks, shared_words, split_claims
 from assistant.quantities import quantities
 from assistant.sources import Sources
+from ingest import lexical
 from ingest.records import Paper
 
 ATTRIBUTED_ABOVE = 0.4  # of a sentence's words, where its numbers are all in the source too
 ATTRIBUTED_WITHOUT_NUMBERS = 0.6
 _MARKS = re.compile(r"\s*[\[［]\d{1,3}(?:\s*[,;，、]\s*\d{1,3})*[\]］]")
+_YES_OR_NO = re.compile(
+    r"\s*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b|.*か[。?？]?\s*$", re.I
+)
 _LEFTOVERS = re.compile(r"</?(?:source|tool_result|question)s?\b[^>]*>")
 
 
@@ -67,6 +71,14 @@ def says_nothing(text: str) -> bool:
         return True
     sentences = split_claims(text)
     return bool(sentences) and all(is_absence(sentence) for sentence in sentences)
+
+
+def is_echo(question: str, text: str) -> bool:
+    """Whether a text only says the question over again, as small models do: no word and no number in it is new."""
+    if _YES_OR_NO.match(question):
+        return False
+    bare = _MARKS.sub("", text)
+    return bool(bare.strip()) and not set(lexical.tokens(bare)) - set(lexical.tokens(question))
 
 
 def _citations(sentences: Sequence[str], sources: Sources, papers: Mapping[str, Paper]) -> list[Citation]:

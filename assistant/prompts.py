@@ -83,6 +83,10 @@ DECLINED: dict[Language, str] = {
     "en": "I do not help to make or use what is meant to harm people.",
     "ja": "人に害を与えるための製造や使用はお手伝いできません。",
 }
+ECHO: dict[Language, str] = {
+    "en": "The model only repeated the question, so the best passages are quoted instead.",
+    "ja": "モデルが質問を繰り返しただけなので、代わりに最も近い箇所を引用します。",
+}
 PAGE: dict[Language, str] = {"en": "p. {page}", "ja": "{page}ページ"}
 BEFORE: dict[Language, str] = {"en": "Before it: {context}", "ja": "直前の文: {context}"}
 

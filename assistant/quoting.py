@@ -17,15 +17,21 @@ from ingest.library import Library
 from ingest.records import Paper
 
 MODEL = "extractive"
+MAX_QUOTES = 5
 ANSWERS_ABOVE = 0.5  # probability that the best sentences answer the question
 
 
-def quote(library: Library, found: Findings, *, quotes: int, embedder: str, ran: Sequence[Ran] = ()) -> Answer:
-    """Return what the tools said and the best sentences of `found`, or a refusal where there is neither."""
+def quote(
+    library: Library, found: Findings, *, quotes: int, embedder: str, ran: Sequence[Ran] = (), model: str = MODEL
+) -> Answer:
+    """Return what the tools said and the best sentences of `found`, or a refusal where there is neither.
+
+    `model` names another model whose own answer this stands in for.
+    """
     said = said_by(ran)
     weak = found.support.probability < ANSWERS_ABOVE
     if weak and not said:
-        return refuse(found, embedder=embedder, ran=ran)
+        return refuse(found, embedder=embedder, ran=ran, model=model)
     language = found.question.language
     if weak:
         told = from_tools(ran, language=language, more=(prompts.NOTHING_IN_PAPERS[language],))
@@ -34,7 +40,10 @@ def quote(library: Library, found: Findings, *, quotes: int, embedder: str, ran:
     papers = papers_of(library, [one.candidate.hit for one in chosen])
     citations = tuple(cite(n, one.candidate, papers) for n, one in enumerate(chosen, 1))
     notes = _notes(found.question, embedder)
-    text = [prompts.QUOTES[language], *quoted(citations, language), "", *notes, prompts.CONNECT_MODEL[language]]
+    alone = model == MODEL
+    heading = (prompts.QUOTES if alone else prompts.ECHO)[language]
+    footer = [*notes, prompts.CONNECT_MODEL[language]] if alone else notes
+    text = [heading, *quoted(citations, language), *([""] if footer else []), *footer]
     if said:
         text = [*tool_lines(ran, language), *computed_note(ran, language), "", *text]
     return Answer(
@@ -43,7 +52,7 @@ def quote(library: Library, found: Findings, *, quotes: int, embedder: str, ran:
         claims=(*said, *(Claim(citation.quote, citation.status, (citation.n,)) for citation in citations)),
         evidence=found.hits,
         tool_calls=tuple(one.result.to_json() for one in ran),
-        model=MODEL,
+        model=model,
         trace=found.trace(),
         papers=tuple(papers.values()),
     )

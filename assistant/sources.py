@@ -21,6 +21,7 @@ from ingest.records import Chunk, Hit, Page, Paper
 MOST_SOURCES = 12
 LONG_TABLE = 1600  # characters from which only the rows that were found are shown
 TITLE_CHARACTERS = 90
+_REFERENCE = re.compile(r"\s?\[\d{1,3}[a-z]?(?:\s*[,;–-]\s*\d{1,3}[a-z]?)*\]")
 _DELIMITER = re.compile(r"<(?=/?\s*(?:source|tool_result|attachment|question)s?\b)", re.IGNORECASE)
 
 
@@ -43,14 +44,20 @@ class Source:
 
     @property
     def evidence(self) -> str:
-        """Return what claims are checked against: the stretch, and the head of the table it belongs to."""
+        """Return the stretch, and the head of the table it belongs to."""
         return f"{self.head}\n{self.text}" if self.head else self.text
 
+    @property
+    def checked(self) -> str:
+        """Return what claims are checked against: the evidence as it stands, and as it was shown."""
+        shown = _REFERENCE.sub("", self.evidence)
+        return self.evidence if shown == self.evidence else f"{self.evidence}\n{shown}"
+
     def shown(self) -> str:
-        """Return the source as a model reads it."""
+        """Return the source as a model reads it: without the marks of its own references, which look like ours."""
         page = f' page="{self.page.number}"' if self.hit.chunk.kind != "material" else ""
         title = plain(self.hit.title)[:TITLE_CHARACTERS].replace('"', "'")
-        return f'<source n="{self.n}" title="{title}"{page}>\n{plain(self.evidence)}\n</source>'
+        return f'<source n="{self.n}" title="{title}"{page}>\n{plain(_REFERENCE.sub("", self.evidence))}\n</source>'
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ class Sources:
 
     def evidence(self) -> dict[int, str]:
         """Return what each number stands for, for the claim check."""
-        return {source.n: source.evidence for source in self.all}
+        return {source.n: source.checked for source in self.all}
 
     def cite(self, n: int, claims: Sequence[str], papers: Mapping[str, Paper]) -> Citation:
         """Return source `n` as a citation: the words of it that bear out `claims`, found again on the page."""

@@ -1,0 +1,320 @@
+"""The agent's loop with a scripted model: tools, bounds, data apart from instructions, and what is made of a text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny import make_library
+
+from assistant import Answer, Assistant, journal, prompts
+from assistant.agent import Bounds, Manner, read_examples
+from assistant.chat import ChatModel, Message, ToolCall, Usage
+from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished, ToolStarted
+from assistant.providers.base import Reply
+from assistant.tools import read_only
+from ingest.embed import Embedder, make_embedder
+from ingest.errors import BadInput
+from ingest.library import Library
+
+QUESTION = "What initial discharge capacity did the LiFePO4 cathode deliver at 0.1 C?"
+RIGHT = "The LiFePO4 cathode delivered an initial discharge capacity of 163 mAh g−1 at 0.1 C [1]."
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    return make_embedder("all-MiniLM-L6-v2")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Library]:
+    with make_library(tmp_path_factory.mktemp("agent"), embedder) as made:
+        yield made
+
+
+@pytest.fixture
+def ask(library: Library, embedder: Embedder):  # type: ignore[no-untyped-def]  # a function of a script
+    def asked(script, question=QUESTION, *, options=None, model=None, **more):  # type: ignore[no-untyped-def]
+        chat = model or ChatModel.scripted(script)
+        assistant = Assistant(library, chat, embedder=embedder, keep_journal=False, **more)
+        return assistant.ask(question, **(options or {})), chat
+
+    return asked
+
+
+def calls(*names_and_arguments: tuple[str, object]) -> dict[str, object]:
+    return {"tool_calls": [{"name": name, "arguments": arguments} for name, arguments in names_and_arguments]}
+
+
+def test_a_cited_sentence_is_verified_with_the_sentence_that_bears_it_out(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask([RIGHT])
+    assert [claim.status for claim in answer.claims] == ["verified"]
+    citation = answer.citations[0]
+    assert (citation.n, citation.page, citation.status) == (1, 1, "verified")
+    assert citation.quote == "The LiFePO4 cathode delivered an initial discharge capacity of 163 mAh g−1 at 0.1 C."
+    assert answer.text == RIGHT
+    assert answer.papers[0].title == "Carbon-coated cathodes"
+
+
+def test_what_no_source_says_is_marked_in_text_and_json(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask([f"{RIGHT} It delivered 999 mAh g−1 at 10 C [1]. Mars is red [9]."])
+    assert [claim.status for claim in answer.claims] == ["verified", "unsupported", "unsupported"]
+    assert answer.text.count(prompts.UNSUPPORTED["en"]) == 2
+    assert "999 mAh" in answer.claims[1].reason
+    assert "[9]" in answer.claims[2].reason
+    assert [claim["status"] for claim in answer.to_json()["claims"]][1:] == ["unsupported", "unsupported"]
+
+
+def test_a_sentence_without_a_source_gets_the_one_that_bears_it_out(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask(["The LiFePO4 cathode delivered 163 mAh g−1 at 0.1 C."])
+    assert answer.text.endswith("at 0.1 C. [1]")
+    assert answer.claims[0].status == "verified"
+    assert any(step["step"] == "attributed" for step in answer.trace)
+
+
+def test_a_model_may_say_that_the_sources_do_not_answer(ask) -> None:  # type: ignore[no-untyped-def]
+    for text in (prompts.NO_ANSWER, "The sources do not mention the discharge capacity.", ""):
+        answer, _ = ask([text])
+        assert answer.abstained
+        assert answer.citations == ()
+        assert prompts.REFUSAL["en"] in answer.text
+
+
+def test_without_support_and_without_tools_the_model_is_not_even_asked(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, model = ask(["never"], "Who won the football match yesterday?", options={"tools": False})
+    assert answer.abstained
+    assert model.backend.requests == []
+
+
+def test_tools_are_called_at_once_and_their_results_go_back_as_data(ask) -> None:  # type: ignore[no-untyped-def]
+    both = calls(("calculator", {"expression": "1.43 eV to nm"}), ("calculator", {"expression": "2 eV to nm"}))
+    answer, model = ask([both, "1.43 eV are 867.0223667 nm."], "How long is a wave of 1.43 eV and of 2 eV light?")
+    assert [call["name"] for call in answer.tool_calls] == ["calculator", "calculator"]
+    assert [claim.status for claim in answer.claims] == ["tool"]
+    results = [message for message in model.backend.requests[1].messages if message.role == "tool"]
+    assert [result.tool_call_id for result in results] == ["call_1_0", "call_1_1"]
+    assert all(result.content.startswith('<tool_result tool="calculator">') for result in results)
+
+
+def test_parallel_calls_run_at_the_same_time(ask) -> None:  # type: ignore[no-untyped-def]
+    together = threading.Barrier(2, timeout=10)
+
+    @read_only
+    def meet(name: str) -> str:
+        """Wait for the other call."""
+        together.wait()
+        return f"{name} met"
+
+    answer, _ = ask([calls(("meet", {"name": "a"}), ("meet", {"name": "b"})), RIGHT], tools=[meet])
+    assert [call["error"] for call in answer.tool_calls] == [None, None]
+
+
+def test_errors_of_tools_and_unknown_tools_are_data_for_the_model(ask) -> None:  # type: ignore[no-untyped-def]
+    script = [calls(("calculator", {"expression": "1 +"}), ("telescope", {"at": "Mars"})), RIGHT]
+    answer, model = ask(script)
+    shown = [message.content for message in model.backend.requests[1].messages if message.role == "tool"]
+    assert "Error:" in shown[0]
+    assert "no tool named 'telescope'" in shown[1]
+    assert "calculator" in shown[1]  # the known ones
+    assert not answer.abstained
+
+
+def test_malformed_arguments_are_answered_with_what_is_wrong(ask) -> None:  # type: ignore[no-untyped-def]
+    broken = Reply("", (ToolCall("c1", "calculator", '{"expression": "1+'),), Usage(calls=1), "tool_calls", "scripted")
+    answer, model = ask([broken, RIGHT])
+    assert "not JSON" in model.backend.requests[1].messages[-1].content
+    assert answer.claims[0].status == "verified"
+
+
+def test_the_same_call_over_and_over_is_stopped(ask) -> None:  # type: ignore[no-untyped-def]
+    again = calls(("calculator", {"expression": "1+1"}))
+    answer, model = ask([again, again, again, RIGHT])
+    assert len(model.backend.requests) == 4
+    assert model.backend.requests[-1].tools == ()
+    assert prompts.REPEATED in model.backend.requests[2].messages[-1].content
+    assert any(step["step"] == "stopped" for step in answer.trace)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [(Bounds(max_steps=3), "3 steps"), (Bounds(max_tokens=10), "10 tokens"), (Bounds(max_seconds=0.0), "0 s")],
+)
+def test_an_endless_loop_of_calls_ends_at_a_bound(ask, bounds: Bounds, told: str) -> None:  # type: ignore[no-untyped-def]
+    script = [calls(("calculator", {"expression": f"{n}+1"})) for n in range(50)]
+    chat = ChatModel.scripted([*script[:3], RIGHT] if bounds.max_steps == 3 else [script[0], RIGHT])
+    answer, _ = ask(None, model=chat, manner=Manner(bounds=bounds))
+    assert next(step["reached"] for step in answer.trace if step["step"] == "stopped") == told
+    assert answer.abstained == (bounds.max_seconds == 0.0)
+
+
+def test_money_is_a_bound_too(ask) -> None:  # type: ignore[no-untyped-def]
+    dear = Reply(
+        "", (ToolCall("c", "calculator", {"expression": "1+1"}),), Usage(10, 10, 9.0, 1), "tool_calls", "scripted"
+    )
+    chat = ChatModel.scripted([dear, RIGHT])
+    chat.backend.local = False  # local models cost nothing
+    answer, _ = ask(None, model=chat, manner=Manner(bounds=Bounds(max_cost_usd=0.5)))
+    reached = next((step["reached"] for step in answer.trace if step["step"] == "stopped"), "")
+    assert reached in ("0.5 US dollars", "")  # a scripted model has no price: then nothing is counted
+    assert answer.usage["cost_usd"] is None or reached
+
+
+def test_a_tool_that_may_change_something_runs_only_where_it_is_allowed(ask) -> None:  # type: ignore[no-untyped-def]
+    done: list[str] = []
+
+    def delete(name: str) -> str:
+        """Delete something."""
+        done.append(name)
+        return "deleted"
+
+    script = [calls(("delete", {"name": "x"})), RIGHT]
+    ask(script, tools=[delete])
+    assert done == []
+    ask(script, tools=[delete], confirm=lambda name, arguments: name == "delete" and arguments == {"name": "x"})
+    assert done == ["x"]
+
+
+def test_a_call_written_as_text_is_a_call_where_the_model_has_no_better_way(ask) -> None:  # type: ignore[no-untyped-def]
+    chat = ChatModel.scripted(['```json\n{"name": "calculator", "arguments": {"expression": "1+1"}}\n```', RIGHT])
+    chat.backend.native_tools = False
+    answer, _ = ask(None, model=chat, manner=Manner(loop="tools"))
+    assert answer.tool_calls[0]["result"]["value"] == 2
+
+
+def test_a_small_model_gets_the_planners_results_and_writes_once(ask) -> None:  # type: ignore[no-untyped-def]
+    chat = ChatModel.scripted([RIGHT])
+    chat.backend.native_tools = False
+    question = f"{QUESTION[:-1]}, and what is 1.43 eV in nm?"
+    answer, _ = ask(None, question, model=chat)
+    assert "867.022" in answer.text
+    assert [claim.status for claim in answer.claims] == ["tool", "verified"]
+    assert len(chat.backend.requests) == 1
+    assert chat.backend.requests[0].tools == ()
+
+
+def test_a_small_model_that_repeats_the_question_is_replaced_by_quotes(ask) -> None:  # type: ignore[no-untyped-def]
+    chat = ChatModel.scripted(["The initial discharge capacity the LiFePO4 cathode did deliver at 0.1 C [1]."])
+    chat.backend.native_tools = False
+    answer, _ = ask(None, model=chat)
+    assert answer.text.startswith(prompts.ECHO["en"])
+    assert "163 mAh" in answer.text
+    assert answer.usage["calls"] == 1
+
+
+def test_passages_are_data_in_the_user_turn_and_never_in_the_system_prompt(ask) -> None:  # type: ignore[no-untyped-def]
+    _, model = ask([RIGHT])
+    system, user = model.backend.requests[0].messages
+    assert (system.role, user.role) == ("system", "user")
+    assert "163 mAh" not in system.content
+    assert QUESTION not in system.content
+    assert re.search(r'<source n="1" title="[^"]+" page="1">\n.*163 mAh', user.content, re.DOTALL)
+
+
+def test_thinking_aloud_is_no_part_of_the_answer(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, model = ask([f"Reasoning: [1] gives 163, perhaps 164.\nAnswer:\n{RIGHT}"], options={"strategy": "cot"})
+    assert answer.text == RIGHT
+    assert "Reasoning" in model.backend.requests[0].messages[0].content
+
+
+def test_own_examples_are_shown_by_the_few_shot_strategy(ask, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "examples.jsonl"
+    file.write_text(json.dumps({"question": "Why blue?", "sources": ["It is blue."], "answer": "Blue [1]."}) + "\n")
+    manner = Manner(strategy="few-shot", examples=read_examples(file))
+    _, model = ask([RIGHT], manner=manner)
+    roles = [message.role for message in model.backend.requests[0].messages]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert "Why blue?" in model.backend.requests[0].messages[1].content
+    file.write_text('{"question": "no answer"}\n')
+    with pytest.raises(BadInput, match="no example"):
+        read_examples(file)
+
+
+def test_events_come_in_order_and_the_text_is_streamed(library: Library, embedder: Embedder) -> None:
+    chat = ChatModel.scripted([calls(("calculator", {"expression": "1+1"})), RIGHT])
+    events = list(Assistant(library, chat, embedder=embedder, keep_journal=False).stream(QUESTION))
+    kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
+    assert kinds[1:] == [Searched, ToolStarted, ToolFinished, Answered]
+    pieces = [event.text for event in events if isinstance(event, TextDelta)]
+    assert len(pieces) > 3
+    assert "".join(pieces) == RIGHT
+
+
+def test_closing_the_stream_stops_the_model(library: Library, embedder: Embedder) -> None:
+    chat = ChatModel.scripted([calls(("calculator", {"expression": "1+1"})), RIGHT])
+    events = Assistant(library, chat, embedder=embedder, keep_journal=False).stream(QUESTION)
+    for event in events:
+        if isinstance(event, ToolFinished):
+            break
+    events.close()  # type: ignore[attr-defined]
+    assert len(chat.backend.requests) == 1  # type: ignore[attr-defined]
+
+
+def test_a_search_by_the_model_gives_numbers_that_it_can_cite(ask) -> None:  # type: ignore[no-untyped-def]
+    script = [calls(("papers", {"query": "calcined precursor", "k": 2}))]
+    answer, model = ask([*script, "The precursor was calcined at 700 °C for 8 h [3]."], "Tell me about BaZrS3 gaps?")
+    shown = model.backend.requests[1].messages[-1].content
+    found = re.findall(r'<source n="(\d+)"[^>]*>\n[^<]*700 °C', shown)
+    assert found
+    cited = [citation for citation in answer.citations if citation.status == "verified"]
+    assert "700 °C" in cited[0].quote
+
+
+def test_the_journal_holds_the_hash_of_what_the_model_was_told(library: Library, embedder: Embedder) -> None:
+    assistant = Assistant(library, ChatModel.scripted([RIGHT]), embedder=embedder)
+    assistant.ask(QUESTION)
+    entry = journal.entries(library.info.path, limit=1)[0]
+    assert re.fullmatch("[0-9a-f]{16}", entry.prompt)
+    assert entry.model == "scripted"
+    assert entry.answer["usage"]["calls"] == 1
+
+
+def test_any_llama_index_model_answers(library: Library, embedder: Embedder) -> None:
+    from llama_index.core.llms import MockLLM
+
+    class Fixed(MockLLM):
+        def chat(self, messages, **options):  # type: ignore[no-untyped-def]
+            from llama_index.core.llms import ChatMessage, ChatResponse
+
+            return ChatResponse(message=ChatMessage(role="assistant", content=RIGHT))
+
+        def stream_chat(self, messages, **options):  # type: ignore[no-untyped-def]
+            response = self.chat(messages)
+            response.delta = RIGHT
+            yield response
+
+    answer = Assistant(library, Fixed(), embedder=embedder, keep_journal=False).ask(QUESTION)
+    assert answer.claims[0].status == "verified"
+    assert answer.model.startswith("llama-index/")
+
+
+def test_a_japanese_question_is_asked_to_be_answered_in_japanese(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, model = ask(["初期放電容量は0.1 Cで163 mAh g−1であった [1]。"], "LiFePO4正極の初期放電容量はいくらか。")
+    assert "Answer in Japanese" in model.backend.requests[0].messages[0].content
+    assert answer.claims[0].status == "verified"
+    assert "discharge capacity of 163" in answer.citations[0].quote
+
+
+def test_history_reaches_the_model_as_turns(ask) -> None:  # type: ignore[no-untyped-def]
+    history = (Message("user", "Tell me about LiFePO4."), Message("assistant", "It is a cathode [1]."))
+    _, model = ask([RIGHT], options={"history": history})
+    roles = [message.role for message in model.backend.requests[0].messages]
+    assert roles == ["system", "user", "assistant", "user"]
+
+
+def test_an_answer_is_one_shape_whatever_the_model(ask, library: Library, embedder: Embedder) -> None:  # type: ignore[no-untyped-def]
+    modelled, _ = ask([RIGHT])
+    quoted = Assistant(library, embedder=embedder, keep_journal=False).ask(QUESTION)
+    assert list(modelled.to_json()) == list(quoted.to_json())
+    assert {field.name for field in dataclasses.fields(Answer)} >= set(modelled.to_json())
+
+
+def test_a_note_tells_of_a_bound(library: Library, embedder: Embedder) -> None:
+    chat = ChatModel.scripted([calls(("calculator", {"expression": "1+1"})), RIGHT])
+    manner = Manner(bounds=Bounds(max_steps=1))
+    events = list(Assistant(library, chat, embedder=embedder, keep_journal=False, manner=manner).stream(QUESTION))
+    assert any(isinstance(event, Note) and "1 steps" in event.text for event in events)
