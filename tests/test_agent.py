@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import make_library
+from papers import make_library
 
 from assistant import Answer, Assistant, journal, prompts
 from assistant.agent import Bounds, Manner, read_examples

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tiny import make_library
+from papers import make_library
 
 from assistant import Assistant, Attachment, journal
 from assistant.attachments import read_attachments

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import make_library
+from papers import make_library
 
 from assistant import Assistant, prompts
 from assistant.declining import is_harmful
