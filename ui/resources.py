@@ -188,7 +188,7 @@ def _embedder_name(settings: Settings) -> str:
 
 def _import_slow_parts() -> None:
     import pandas  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
-    import plotly.graph_objects  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
+    import plotly.graph_objects  # noqa: F401
 
     import assistant.extractive  # noqa: F401
     import finetune.predict  # noqa: F401

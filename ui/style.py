@@ -5,10 +5,18 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ui.periodic import PLACES
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-STYLE = """<style>
+_ELEMENTS = '.st-key-elements [data-testid="stButtonGroup"] [role="toolbar"]'
+_PLACED = "\n".join(
+    f"{_ELEMENTS} > *:nth-child({number}) {{ grid-column: {column}; grid-row: {row}; }}"
+    for number, (column, row) in enumerate(PLACES.values(), 1)
+)
+
+_RULES = """
 [data-testid="stMainBlockContainer"] { max-width: 56rem; padding-top: 3.5rem; }
 [data-testid="stBottomBlockContainer"] { max-width: 56rem; }
 [data-testid="stChatMessage"] { padding: 0.9rem 1rem; gap: 0.9rem; }
@@ -20,8 +28,14 @@ STYLE = """<style>
 [class*="st-key-bar"] button { min-height: 1.9rem; padding: 0.1rem 0.6rem; }
 [class*="st-key-follow-"] button { min-height: 1.6rem; padding: 0; text-align: left; }
 [data-testid="stImage"] img { border-radius: 0.4rem; }
-</style>
+.st-key-elements { overflow-x: auto; padding-bottom: 0.4rem; }
 """
+
+STYLE = f"""<style>{_RULES}
+{_ELEMENTS} {{ display: grid; grid-template-columns: repeat(18, minmax(2.1rem, 1fr)); gap: 2px; min-width: 40rem; }}
+{_ELEMENTS} button {{ width: 100%; min-width: 0; padding: 0.15rem 0; justify-content: center; border-radius: 0.3rem; }}
+{_PLACED}
+</style>"""
 
 
 @cache
