@@ -277,3 +277,87 @@ def test_five_thousand_papers_are_filtered_quickly(page: Page) -> None:
     began = time.perf_counter()
     assert len(_matching(papers, titles, ["oxide", "96"])) >= 51
     assert time.perf_counter() - began < 5
+
+
+# --- materials and band gap -------------------------------------------------------------------------------------------
+
+
+def test_materials_are_found_by_elements_and_opened(page: Page) -> None:
+    app = page("materials")
+    assert len(app.dataframe[0].value) == 31
+    app.pills[0].set_value(["O", "Ti"]).run()
+    assert {"TiO2", "BaTiO3"} <= set(app.dataframe[0].value["Formula"])
+    app.checkbox[0].check().run()
+    assert set(app.dataframe[0].value["Formula"]) == {"TiO2"}
+    next(one for one in app.selectbox if one.label == "Material").set_value("mp-2657").run()
+    button(app, "Open").click().run()
+    assert not app.exception
+    assert app.header[0].value.replace("\\", "") == "TiO2, rutile (mp-2657)"
+    assert "Band gap" in str(app.table[0].value) or "band gap" in str(app.table[0].value)
+    assert "density" in shown(app)
+
+
+def test_a_formula_that_is_none_is_a_message(page: Page) -> None:
+    app = page("materials")
+    next(one for one in app.text_input if one.label == "Formula").input("Xx2").run()
+    assert not app.exception
+    assert "Xx" in app.error[0].value
+
+
+def test_a_pasted_structure_gets_a_gap_with_interval_and_training_text(page: Page) -> None:
+    app = page("bandgap")
+    [one for one in app.button if one.label == "Predict"][-1].click().run()
+    assert not app.exception
+    assert app.metric[0].value.endswith(" eV")
+    assert "90 % interval" in shown(app)
+    assert any("Reduced Formula: Si" in one.value for one in app.code)
+    assert any("MAE (eV)" in one.value for one in app.table)
+
+
+def test_a_broken_structure_is_a_message(page: Page) -> None:
+    app = page("bandgap")
+    app.text_area[0].input("not a structure")
+    [one for one in app.button if one.label == "Predict"][-1].click().run()
+    assert not app.exception
+    assert app.error
+
+
+def test_a_folder_without_a_model_is_a_message(page: Page, tmp_path: Path) -> None:
+    app = page("bandgap")
+    app.text_input(key="run-folder").input(str(tmp_path))
+    button(app, "Add").click().run()
+    assert not app.exception
+    assert "there is no model" in app.error[0].value.replace("\\", "")
+
+
+# --- answers of language models ---------------------------------------------------------------------------------------
+
+
+def test_a_model_answers_with_marks_tools_tokens_and_steps(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "replies.json"
+    script.write_text('["The theoretical capacity of LiFePO4 is 170 mAh g−1 [1]. The moon is made of cheese."]')
+    monkeypatch.setenv("MATLIT_MODEL", f"scripted/{script}")
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert "170 mAh" in shown(app)
+    assert ":orange-badge" in shown(app)
+    assert any("tokens read" in one.value for one in app.caption)
+    assert any("steps" in one.label for one in app.expander)
+
+
+def test_a_wrong_key_is_a_message_in_the_chat_and_not_repeated(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    from servers.openai import OpenAIServer
+
+    with OpenAIServer(key="the-right-key") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-9999999999")
+        monkeypatch.setenv("MATLIT_MODEL", "openai/gpt-4o-mini")
+        app = page("chat")
+        button(app, QUESTION).click().run()
+    assert not app.exception
+    assert "OPENAI_API_KEY" in app.error[0].value.replace("\\", "")
+    assert "wrong-9999999999" not in app.error[0].value

@@ -9,9 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from ui.answering import Step
 from ui.components import STATUS_COLOURS, STATUS_ICONS, careful, open_source, plain, short, show_problem, status_badge
 from ui.state import session, t
+from ui.texts import TEXTS
 
 Content = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ def show_answer(content: Content, *, key: str) -> None:
         st.caption(t("was_stopped"))
     if content.get("error"):
         show_problem(str(content["error"]), str(content.get("hint", "")))
-    if content.get("model") == "extractive" and content.get("citations"):
+    if content.get("model") == "extractive" and _parts(content) is not None:
         _quotes(content, key)
     else:
         _written(content, key)
@@ -32,7 +32,10 @@ def show_answer(content: Content, *, key: str) -> None:
 
 
 def _quotes(content: Content, key: str) -> None:
-    """Draw an answer made of quotes: each with its button, grouped by paper."""
+    """Draw an answer made of quotes: what tools said, then each quote with its button, grouped by paper."""
+    before, after = _parts(content) or ("", "")
+    if before:
+        st.markdown(careful(before))
     st.markdown(t("quotes_word_for_word"))
     for title, quoted in groupby(content["citations"], key=lambda citation: citation["title"]):
         st.markdown(f"**{plain(title)}**")
@@ -40,6 +43,21 @@ def _quotes(content: Content, key: str) -> None:
             with st.container(key=f"quote-{key}-{citation['n']}"):
                 st.markdown(f"“{quote_text(citation['quote'])}”")
                 _chip(citation, key, quoted=True)
+    if after:
+        st.caption(plain(after))
+
+
+def _parts(content: Content) -> tuple[str, str] | None:
+    """Return what an answer made of quotes says before and after them, or None where it quotes nothing."""
+    from assistant.prompts import CONNECT_MODEL, QUOTES
+
+    lines = str(content.get("text", "")).splitlines()
+    at = next((number for number, line in enumerate(lines) if line in QUOTES.values()), None)
+    if at is None or not content.get("citations"):
+        return None
+    last = "\n".join(lines).rsplit("\n\n", 1)[-1].splitlines()
+    after = [line for line in last if line not in CONNECT_MODEL.values() and not line.startswith(("[", " "))]
+    return "\n".join(lines[:at]).strip(), " ".join(after)
 
 
 def quote_text(quote: str) -> str:
@@ -109,23 +127,22 @@ def show_steps(content: Content) -> None:
     label += f" · {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
     with st.expander(label, icon=":material/account_tree:"):
         for step in steps:
-            _step(Step(str(step.get("name", "")), {name: value for name, value in step.items() if name != "name"}))
+            _step(step)
         for call in calls:
             _call(call)
         _evidence(content.get("evidence", ()))
 
 
-def step_line(step: Step) -> str:
-    """Return one line on a step, in Markdown."""
-    key = f"step_{step.name}"
-    from ui.texts import TEXTS
+def step_line(step: Mapping[str, Any]) -> str:
+    """Return one line on a step."""
+    name = str(step.get("name", ""))
+    said = t(f"step_{name}") if f"step_{name}" in TEXTS else name
+    return f"{said}: {step['tool']}" if "tool" in step else said
 
-    return f"**{t(key) if key in TEXTS else plain(step.name)}**"
 
-
-def _step(step: Step) -> None:
-    shown = {name: value for name, value in step.detail.items() if name not in ("step", "name")}
-    st.markdown(step_line(step))
+def _step(step: Mapping[str, Any]) -> None:
+    shown = {name: value for name, value in step.items() if name not in ("step", "name")}
+    st.markdown(f"**{plain(step_line(step))}**")
     lines = [f"- {plain(name)}: {plain(_value(value))}" for name, value in shown.items() if value not in ("", [], None)]
     if lines:
         st.markdown("\n".join(lines))

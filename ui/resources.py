@@ -16,6 +16,7 @@ from ui.chats import ChatStore
 from ui.pageimage import Picture, Renderer, mark
 
 if TYPE_CHECKING:
+    from assistant.chat import ChatModel
     from finetune.predict import Predictor
     from ingest.embed import Embedder
     from ingest.library import Library
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CATALOG_FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 PICTURES = 200
+LOCAL = ("gguf/", "local/")  # models that are loaded into this process
 logger = logging.getLogger(__name__)
 
 Stamp = tuple[tuple[int, int], ...]
@@ -65,6 +67,21 @@ def embedder(name: str, *, threads: int = 0, offline: bool = True) -> Embedder:
     from ingest.embed import make_embedder
 
     return make_embedder(name, threads=threads, offline=offline)
+
+
+def answering_model(spec: str, *, offline: bool) -> str | ChatModel:
+    """Return what answers: a model on this machine loaded once for everybody, any other by its name.
+
+    A model behind a key is built anew for each answer, with the key of whoever asks.
+    """
+    return _local_model(spec, offline) if spec.startswith(LOCAL) else spec
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _local_model(spec: str, offline: bool) -> ChatModel:
+    from assistant.chat import ChatModel
+
+    return ChatModel.from_spec(spec, offline=offline)
 
 
 @st.cache_resource(show_spinner=False)
@@ -190,5 +207,5 @@ def _import_slow_parts() -> None:
     import pandas  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
     import plotly.graph_objects  # noqa: F401
 
-    import assistant.extractive  # noqa: F401
+    import assistant.quoting  # noqa: F401
     import finetune.predict  # noqa: F401

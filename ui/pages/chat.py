@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from assistant.chat import Message as Turn
 from ingest.errors import LibraryNotFound, MatlitError
 from ui import answering, export, resources, uploads
 from ui.answers import follow_ups, show_answer, step_line
@@ -86,10 +87,18 @@ def _answer(content: dict[str, Any]) -> None:
         question=content["text"],
         strategy=content.get("strategy", "auto"),
         papers=tuple(content.get("papers", ())),
-        attachments=tuple(Path(one["path"]) for one in content.get("attachments", ())),
+        attachments=tuple((one["name"], Path(one["path"])) for one in content.get("attachments", ())),
+        history=_history_before(content),
         keys=dict(now.keys),
     )
     answering.start(now.settings, now.store, now.chat, asked)
+
+
+def _history_before(content: dict[str, Any]) -> tuple[Turn, ...]:
+    """Return the turns before the last question, for models that remember a conversation."""
+    said = session().store.messages(session().chat)
+    earlier = said[:-1] if said and said[-1].content == content else said
+    return tuple(Turn(one.role, str(one.content["text"])) for one in earlier if one.content.get("text"))
 
 
 def _input() -> None:
@@ -270,8 +279,8 @@ def _watch(job: Job) -> None:
         while job.running:
             steps = answering.steps_so_far(job)
             for step in steps[shown:]:
-                status.update(label=step_line(step).strip("*"))
-                status.markdown(step_line(step))
+                status.update(label=plain(step_line(step)))
+                status.markdown(plain(step_line(step)))
             shown = len(steps)
             if (new := answering.text_so_far(job)) != text:
                 text = new
