@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from assistant import journal, prompts, quoting
 from assistant.agent import Confirm, Manner, Work, gather, is_planned, work_out
 from assistant.answer import Answer
 from assistant.attachments import Attachment, read_attachments
-from assistant.chat import ChatModel, Message, in_thread
+from assistant.chat import ChatModel, Message, Usage, in_thread
 from assistant.declining import is_harmful
 from assistant.events import Answered, Event, Searched, Started, TextDelta
 from assistant.evidence import Findings, find
@@ -31,6 +31,7 @@ from assistant.question import understand
 from assistant.retrieve import Mode, Vector, search
 from assistant.steps import Ran, run_steps
 from assistant.tools import Tool, ToolContext, all_tools
+from assistant.translating import translate_quotes
 from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput
 from ingest.info import refuse_mismatch
@@ -59,6 +60,7 @@ class Asked:
     tools: bool = True
     k: int = PASSAGES
     quotes: int = quoting.MAX_QUOTES
+    translate: bool = False
 
 
 class Assistant:
@@ -67,9 +69,10 @@ class Assistant:
     `library` is a folder or an open `Library`. `model` is a spec ("openai/gpt-4o-mini", "extractive"), a `ChatModel`
     or any llama-index LLM. `tools` are typed functions of your own beside the built-in ones; one that is not marked
     with `assistant.tools.read_only` runs only where `confirm(name, arguments)` says so. `manner` sets strategy, bounds
-    and how much evidence is shown; `k` passages are retrieved per question. `offline` keeps everything on this machine;
-    `download` allows an embedding model to be fetched. With `keep_journal` every answer is written to the library's
-    journal. An assistant may be asked from several threads at once.
+    and how much evidence is shown, `model_options` go to `ChatModel.from_spec`, and `translator` is the model that
+    translates quotes ("": the one that answers). `k` passages are retrieved per question. `offline` keeps everything
+    on this machine; `download` allows an embedding model to be fetched. With `keep_journal` every answer is written to
+    the library's journal. An assistant may be asked from several threads at once.
 
     Raises:
         UnknownSpec: `model` names no known provider.
@@ -84,6 +87,8 @@ class Assistant:
         tools: Iterable[Tool | Callable[..., Any]] = (),
         confirm: Confirm | None = None,
         manner: Manner = Manner(),  # noqa: B008 - frozen
+        model_options: Mapping[str, Any] = MappingProxyType({}),
+        translator: str | ChatModel = "",
         k: int = PASSAGES,
         offline: bool = False,
         download: bool = False,
@@ -95,6 +100,8 @@ class Assistant:
         self._chat_model, self.model = _named(model)
         self.library = library if isinstance(library, Library) else Library.open(Path(library))
         self.manner = manner
+        self._model_options = dict(model_options)
+        self._translator = translator
         self._own_tools = tuple(tools)
         self._confirm = confirm
         self._bandgap_model = bandgap_model
@@ -123,7 +130,7 @@ class Assistant:
         """The language model that answers, loaded with its first use; None for `extractive`."""
         with self._lock:
             if self._chat_model is None and self.model != quoting.MODEL:
-                self._chat_model = ChatModel.from_spec(self.model, offline=self._offline)
+                self._chat_model = ChatModel.from_spec(self.model, offline=self._offline, **self._model_options)
             return self._chat_model
 
     @property
@@ -162,11 +169,13 @@ class Assistant:
         tools: bool = True,
         k: int | None = None,
         quotes: int = quoting.MAX_QUOTES,
+        translate: bool = False,
     ) -> Iterator[Event]:
         """Answer `question` event by event; the last is `Answered`. Closing the iterator stops the work.
 
         `history` are the turns before, oldest first; `attachments` files or texts by name; `where` confines the
-        passages, of which `k` are retrieved; `quotes` bounds how many are quoted without a model; `tools` allows them.
+        passages, of which `k` are retrieved; `quotes` bounds how many are quoted without a model; `tools` allows them;
+        `translate` has a model translate quotes that are not in the question's language.
 
         Raises:
             BadInput: the question is empty or longer than 10,000 characters, or an option cannot be used.
@@ -184,7 +193,12 @@ class Assistant:
             tools,
             self._k if k is None else k,
             quotes,
+            translate,
         )
+        if translate and self._translating() is None:
+            raise BadInput(
+                "there is no model to translate the quotes", hint="Name one: --model SPEC, see matlit models"
+            )
         return self._events(asked)
 
     async def aask(self, question: str, **options: Any) -> Answer:
@@ -216,6 +230,8 @@ class Assistant:
         began = time.perf_counter()
         yield Started(asked.question, self.model, asked.strategy)
         answer = yield from self._answer(asked)
+        if asked.translate:
+            answer = self._translated(asked.question, answer)
         answer = replace(answer, seconds=time.perf_counter() - began)
         yield Answered(self._recorded(asked.question, answer))
 
@@ -279,6 +295,28 @@ class Assistant:
             embedder=_Lazily(self),
         )
         return all_tools(context, own=self._own_tools)
+
+    def _translating(self) -> ChatModel | None:
+        """Return the model that translates: the one named for it, else the one that answers."""
+        with self._lock:
+            if isinstance(self._translator, str) and self._translator not in ("", quoting.MODEL):
+                self._translator = ChatModel.from_spec(self._translator, offline=self._offline, **self._model_options)
+        return self._translator if isinstance(self._translator, ChatModel) else self.chat_model
+
+    def _translated(self, question: str, answer: Answer) -> Answer:
+        model, language = self._translating(), understand(question).language
+        if model is None:
+            return answer
+        citations, used = translate_quotes(answer.citations, language, model)
+        lines = [
+            f"[{citation.n}] {prompts.TRANSLATION[language].format(text=citation.translation)}"
+            for citation in citations
+            if citation.translation
+        ]
+        text = "\n".join([answer.text, *([""] if lines else []), *lines])
+        before = Usage(**answer.usage)  # type: ignore[arg-type]  # its keys are those of Usage
+        usage = (before + used).to_json()
+        return replace(answer, text=text, citations=citations, usage=usage)
 
     def _recorded(self, question: str, answer: Answer) -> Answer:
         if not self._keep_journal:

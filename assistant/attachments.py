@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from assistant.tools import read_attachment
 from ingest.errors import BadInput
 
 MOST_CHARACTERS = 2_000_000  # a CIF of some ten thousand atoms
@@ -27,7 +28,10 @@ def read_attachments(given: Iterable[Attachment | Path | str] | Mapping[str, str
         BadInput: a file is missing, is no text, or is longer than two million characters.
     """
     things = [Attachment(*pair) for pair in given.items()] if isinstance(given, Mapping) else list(given)
-    read = [thing if isinstance(thing, Attachment) else _read(Path(thing)) for thing in things]
+    read = [
+        thing if isinstance(thing, Attachment) else Attachment(*read_attachment(Path(thing).expanduser()))
+        for thing in things
+    ]
     named: dict[str, Attachment] = {}
     for attachment in read:
         _check(attachment)
@@ -39,15 +43,7 @@ def read_attachments(given: Iterable[Attachment | Path | str] | Mapping[str, str
 
 
 def _read(path: Path) -> Attachment:
-    try:
-        data = path.expanduser().read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInput(f"cannot read the attachment {str(path)!r}: {reason}", hint=HINT) from error
-    try:
-        return Attachment(path.name, data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise BadInput(f"the attachment {str(path)!r} is no text file", hint=HINT) from error
+    return Attachment(*read_attachment(path.expanduser()))
 
 
 def _check(attachment: Attachment) -> None:

@@ -57,6 +57,7 @@ class Citation:
     boxes: tuple[Box, ...] = ()
     section: str = ""
     context: str = ""  # the sentence before, where the quote begins with a word that points back to it
+    translation: str = ""  # of the quote, by a model, where it was asked for
 
     def to_json(self) -> dict[str, Any]:
         """Return the object described in the command line's `ask --json`."""
@@ -71,6 +72,7 @@ class Citation:
             "boxes": fold_boxes(self.boxes),
             "section": self.section,
             "context": self.context,
+            "translation": self.translation,
         }
 
 

@@ -72,12 +72,19 @@ def _embedder(settings: Settings) -> Iterator[Check]:
         yield Check("embedder", True, f"{name}, {len(vector)} dimensions, on this machine")
 
 
-def _model(settings: Settings) -> Iterator[Check]:
-    name = settings.models.model
-    if name == "extractive":
-        yield Check("model", True, "extractive: answers with verbatim quotes, needs no model")
-    else:
-        yield Check("model", False, f"there is no model {name!r}", "Answer with quotes: --model extractive")
+def _models(settings: Settings) -> Iterator[Check]:
+    """Look at the model that answers, and at those of other roles where they are not the same."""
+    from assistant.llms import check_model
+
+    models = settings.models
+    specs = {"model": models.role("answer")}
+    specs |= {role: spec for role in ("keywords", "summarize", "translate") if (spec := getattr(models, role))}
+    for role, spec in specs.items():
+        try:
+            yield Check(role, True, check_model(spec, offline=models.offline))
+        except MatlitError as error:
+            hint = error.hint or "See what a model can be: matlit models"
+            yield Check(role, False, str(error), hint)
 
 
 def _ocr(settings: Settings) -> Iterator[Check]:
@@ -110,7 +117,7 @@ PARTS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _settings_file,
     _library,
     _embedder,
-    _model,
+    _models,
     _ocr,
     _keys,
     _disk,

@@ -38,6 +38,7 @@ VERBS: tuple[click.Command, ...] = (  # in the order that --help shows: first th
     finetune.finetune,
     system.settings,
     system.doctor,
+    system.models,
     system.completion,
 )
 

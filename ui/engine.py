@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from ingest.records import ChunkKind, Filter, Paper
 
 if TYPE_CHECKING:
     from assistant import Assistant
+    from assistant.agent import Manner
+    from assistant.prompts import Strategy
     from assistant.tools import Tool
     from ingest.embed import Embedder
     from ingest.library import Library
@@ -34,16 +37,34 @@ def is_offline(settings: Settings) -> bool:
     return settings.models.offline or (from_hub and not settings.embedding.download)
 
 
-def open_assistant(settings: Settings) -> Assistant:
-    """Open the assistant over the library in force."""
+def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assistant:
+    """Open the assistant over the library in force; `strategy` is what its questions are asked with by default."""
     from assistant import Assistant
 
+    models = settings.models
+    options: dict[str, Any] = {"timeout_s": models.timeout_s}
+    if models.cache:
+        options["cache"] = Path(models.cache).expanduser()
     return Assistant(
         settings.library_path,
-        settings.models.model,
-        offline=settings.models.offline,
+        models.role("answer"),
+        manner=make_manner(settings, strategy=strategy),
+        model_options=options,
+        translator=models.translate,
+        offline=models.offline,
         download=settings.embedding.download,
+        threads=settings.embedding.threads,
     )
+
+
+def make_manner(settings: Settings, *, strategy: Strategy = "auto") -> Manner:
+    """Return how a model is asked, by the settings. Raises BadInput where the file of examples is none."""
+    from assistant.agent import Bounds, Manner, read_examples
+
+    agent = settings.agent
+    bounds = Bounds(agent.max_steps, agent.max_tokens, agent.max_seconds, agent.max_cost_usd)
+    manner = Manner(strategy, loop=agent.loop, evidence_tokens=agent.evidence_tokens, bounds=bounds)
+    return replace(manner, examples=read_examples(Path(agent.examples))) if agent.examples else manner
 
 
 def open_tools(settings: Settings, attach: Sequence[Path] = ()) -> dict[str, Tool]:

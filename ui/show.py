@@ -18,7 +18,6 @@ from ingest.records import Hit, Paper
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from assistant import Answer
     from assistant.doctor import Check
     from assistant.metrics import Evaluation
     from finetune.predict import Prediction
@@ -120,14 +119,6 @@ def place(hit: Hit) -> str:
     section = f", {chunk.section}" if chunk.section else ""
     kind = "" if chunk.kind == "text" else f" ({chunk.kind})"
     return f"{chunk.source[:ID_DIGITS]}, p. {chunk.page}{section}{kind}"
-
-
-def show_answer(answer: Answer, *, bibtex: bool = False) -> None:
-    """Print the answer, its sources, and on request their BibTeX entries."""
-    say(answer.text)
-    if bibtex and answer.citations:
-        say()
-        say(answer.bibtex())
 
 
 def show_predictions(predictions: Sequence[Prediction], target: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ui.command import DONE, Context, Verb, assistant, emit, where
+from assistant.prompts import STRATEGIES
+from ui.command import DONE, Context, Verb, assistant, emit, note, where
 
 if TYPE_CHECKING:
+    from assistant import Answer
+    from assistant.events import Event
     from assistant.retrieve import Mode
 
 
@@ -44,19 +48,69 @@ def search(context: Context, /, query: str, k: int | None, mode: Mode | None, **
 @click.command(
     cls=Verb,
     examples="""matlit ask "What is the theoretical capacity of LiFePO4?"
-    matlit ask "チタン酸リチウムの容量は?" --json
+    matlit ask "Which of TiO2's polymorphs has the largest band gap?"
+    matlit ask "What is the density of the attached structure?" --attach LiFePO4.cif
+    matlit ask "チタン酸リチウムの容量は?" --model openai/gpt-4o-mini --translate
     matlit ask "How was the film annealed?" --paper 3f9a2c01 --bibtex""",
 )
 @click.argument("question")
+@click.option("--attach", "attachments", multiple=True, metavar="FILE", help="A structure's file; may be repeated.")
+@click.option("--strategy", type=click.Choice(STRATEGIES), default="auto", help="How the model is prompted.")
+@click.option("--no-tools", is_flag=True, help="Only the papers and records found by search.")
+@click.option("--stream", is_flag=True, help="Print the answer while it is written.")
+@click.option("--translate", is_flag=True, help="Have the model translate quotes into the question's language.")
 @click.option("--paper", multiple=True, metavar="ID", help="Only from this paper; may be repeated.")
 @click.option("--year", metavar="A..B", help="Only from papers of these years.")
 @click.option("--bibtex", is_flag=True, help="Print the cited papers as BibTeX below the answer.")
 @click.pass_obj
-def ask(context: Context, /, question: str, bibtex: bool, **filters: Any) -> int:
-    """Answer QUESTION from the library, every claim with paper, page and quote."""
-    from ui.show import show_answer
-
-    asking = assistant(context)
-    answer = asking.ask(question, where=where(asking, filters))
-    emit(context, answer.to_json(), lambda: show_answer(answer, bibtex=bibtex))
+def ask(context: Context, /, question: str, bibtex: bool, stream: bool, no_tools: bool, **options: Any) -> int:
+    """Answer QUESTION from papers, records and tools, every claim with its source."""
+    filters = {name: options.pop(name) for name in ("paper", "year")}
+    with assistant(context) as asking:
+        events = asking.stream(question, where=where(asking, filters), tools=not no_tools, **options)
+        streams = stream and not context.json
+        answer = show_events(events, context, stream=streams)
+    emit(context, answer.to_json(), lambda: show_answer(answer, bibtex=bibtex, text=not streams))
     return DONE
+
+
+def show_events(events: Iterable[Event], context: Context, *, stream: bool) -> Answer:
+    """Follow an answer to its end: steps as notes on stderr, with `stream` its text on stdout; return the answer."""
+    from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished
+    from ui.show import safe
+
+    for event in events:
+        if isinstance(event, Answered):
+            if stream:
+                click.echo()
+            return event.answer
+        if isinstance(event, TextDelta) and stream:
+            click.echo(safe(event.text), nl=False)
+        elif isinstance(event, Searched):
+            note(context, f"{len(event.hits)} passages found ({event.seconds:.1f} s)")
+        elif isinstance(event, ToolFinished):
+            result = event.result.error or f"{event.result.seconds:.2f} s"
+            note(context, safe(f"tool {event.name}: {result}"))
+        elif isinstance(event, Note):
+            note(context, safe(event.text))
+    raise RuntimeError("the events ended without an answer")
+
+
+def show_answer(answer: Answer, *, bibtex: bool = False, text: bool = True) -> None:
+    """Print the answer, what it cites, what nothing bears out, and on request the BibTeX entries."""
+    from ui.show import safe, say
+
+    if text:
+        say(answer.text)
+    written = [citation for citation in answer.citations if citation.quote not in answer.text]
+    if written and answer.model != "extractive":
+        say()
+        for citation in written:
+            page = f", p. {citation.page}" if citation.page else ""
+            say(f"[{citation.n}] {citation.title}{page}: “{' '.join(citation.quote.split())}”")
+    unsupported = [claim for claim in answer.claims if claim.status == "unsupported"]
+    for claim in unsupported:
+        click.echo(safe(f"not supported: {claim.text} ({claim.reason})"), err=True)
+    if bibtex and answer.citations:
+        say()
+        say(answer.bibtex())

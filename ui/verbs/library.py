@@ -21,7 +21,8 @@ matlit demo ./try-it""",
 def demo(context: Context, folder: Path | None, question: str | None) -> int:
     """Build the sample library in a fresh FOLDER and answer a question from it."""
     from assistant.demo import run_demo
-    from ui.show import IngestProgress, show_answer
+    from ui.show import IngestProgress
+    from ui.verbs.answers import show_answer
 
     with IngestProgress(quiet=context.quiet or context.json) as progress:
         result = run_demo(folder, question=question, on_event=progress.show)
