@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -210,16 +211,26 @@ _END = re.compile(r"[.!?。！？:;)\]”\"]\s*$")
 
 
 def _is_whole(page: Page, left: int, right: int) -> bool:
-    """Whether the page's border leaves the sentence whole: only its first and its last prose can be cut."""
-    prose = [block for block in page.blocks if block.kind in ("text", "front")]
-    if prose and left == prose[0].start and re.match(r"[a-z]{2}|[a-z] ", page.text[left : left + 2]):
+    """Whether it is a whole sentence: a page's border or an equation may cut the first and the last of a stretch."""
+    opens, closes = _cut_edges(page)
+    if left in opens and re.match(r"[a-z]{2}|[a-z] ", page.text[left : left + 2]):
         return False
-    return not (
-        prose
-        and right >= prose[-1].end
-        and not _END.search(page.text[left:right])
-        and page.text[left:right].count(" ") > 6
-    )
+    text = page.text[left:right]
+    return not (right in closes and not _END.search(text) and text.count(" ") > 6)
+
+
+def _cut_edges(page: Page) -> tuple[set[int], set[int]]:
+    """Return the offsets where prose begins in the middle of a sentence, perhaps, and where it ends in one."""
+    prose = [block for block in page.blocks if block.kind in ("text", "front", "scattered")]
+    if not prose:
+        return set(), set()
+    opens, closes = {prose[0].start}, {prose[-1].end}
+    for before, after in pairwise(prose):
+        if before.kind == "scattered":
+            opens.add(after.start)
+        if after.kind == "scattered":
+            closes.add(before.end)
+    return opens, closes
 
 
 _REFERENCE = re.compile(

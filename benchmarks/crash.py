@@ -1,12 +1,14 @@
 """Kill -9 an ingest at random moments, run it again, and compare with one that was never interrupted.
 
-    python benchmarks/crash.py                     20 kills over the twelve smallest papers, hashing embedder
-    python benchmarks/crash.py --papers 39 --model all-MiniLM-L6-v2
+    python -m benchmarks.crash                     20 kills over the twelve smallest papers, hashing embedder
+    python -m benchmarks.crash --papers 39 --model all-MiniLM-L6-v2
+    python -m benchmarks.crash --papers 39 --model all-MiniLM-L6-v2 --first 8 --kills 6     the 8th to 13th of them
 
-Each trial starts with an empty folder, is killed at a moment drawn evenly from the length of a whole run, and is then
-run to its end. It passes when readers saw whole papers only right after the kill, the chunk ids afterwards equal those
-of the uninterrupted run, and `verify` finds nothing. The hashing embedder makes writing a larger part of the run, so
-that more kills fall into it. "rebuilt" counts how often Chroma was found broken and built anew from the catalogue.
+Each trial starts with an empty folder and is killed in the middle of the work: after a number of papers drawn evenly
+from all but the last, plus up to MOMENT_S seconds, so that a busy machine moves no kill to the beginning or beyond the
+end. It is then run to its end. It passes when readers saw whole papers only right after the kill, the chunk ids
+afterwards equal those of the uninterrupted run, and `verify` finds nothing. The hashing embedder makes writing a larger
+part of the run. "rebuilt" counts how often Chroma was found broken and built anew from the catalogue.
 """
 
 from __future__ import annotations
@@ -25,30 +27,31 @@ from benchmarks._machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT.parent / "shared" / "data" / "papers"
+MOMENT_S = 1.5
 
 INGEST = """
 import logging, sys
 from pathlib import Path
-from ingest.pipeline import ingest
+from ingest.pipeline import Added, ingest
 from ingest.settings import EmbeddingSettings, Settings
 logging.basicConfig(level=logging.WARNING)
 settings = Settings(embedding=EmbeddingSettings(model=sys.argv[3]))
-for _ in ingest([sys.argv[1]], settings=settings, library=Path(sys.argv[2])):
-    pass
+for event in ingest([sys.argv[1]], settings=settings, library=Path(sys.argv[2])):
+    if isinstance(event, Added):
+        print("added", flush=True)
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--first", type=int, default=1, help="number of the first kill, to go on with a series")
     parser.add_argument("--papers", type=int, default=12, help="the so many smallest papers")
     parser.add_argument("--model", default="hashing")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(describe("chromadb"))
-    print(
-        f"kills={arguments.kills}|papers={arguments.papers}|model={arguments.model}|seed={arguments.seed}", flush=True
-    )
+    print("|".join(f"{name}={value}" for name, value in vars(arguments).items()), flush=True)
     work = Path(tempfile.mkdtemp(prefix="matlit-crash-"))
     try:
         failures = trials(arguments, work)
@@ -70,29 +73,37 @@ def trials(arguments: argparse.Namespace, work: Path) -> int:
         f"uninterrupted: {seconds:.1f} s, {len(expected)} papers, {sum(map(len, expected.values()))} chunks", flush=True
     )
     dice = random.Random(arguments.seed)
-    failures = rebuilt = 0
-    for number in range(1, arguments.kills + 1):
+    moments = [(dice.randrange(len(expected)), dice.uniform(0, MOMENT_S)) for _ in range(1000)]
+    failures = rebuilt = midway = 0
+    for number in range(arguments.first, arguments.first + arguments.kills):
         library = work / f"killed-{number}"
-        moment = dice.uniform(0, seconds)
-        kill(folder, library, arguments.model, after=moment)
+        papers, delay = moments[number - 1]
+        midway += kill(folder, library, arguments.model, papers=papers, delay_s=delay)
         seen = contents(library)
         said = finish(folder, library, arguments.model)
         problems = judge(seen, library, expected)
         rebuilt += "rebuilding" in said
         failures += bool(problems)
-        print(f"{number:3} killed at {moment:5.1f} s, {len(seen):2} papers there: {problems or 'well'}", flush=True)
+        print(
+            f"{number:3} killed {delay:.2f} s after {papers} papers, {len(seen)} there: {problems or 'well'}",
+            flush=True,
+        )
         shutil.rmtree(library)
-    print(f"failed {failures} of {arguments.kills}; Chroma rebuilt {rebuilt} times")
+    print(f"{midway} of {arguments.kills} killed while at work; failed {failures}; Chroma rebuilt {rebuilt} times")
     return failures
 
 
-def kill(folder: Path, library: Path, model: str, *, after: float) -> None:
+def kill(folder: Path, library: Path, model: str, *, papers: int, delay_s: float) -> bool:
+    """Start an ingest and kill it some time after it added so many papers; return whether it was still at work."""
     process = start(folder, library, model)
+    for _ in range(papers):
+        process.stdout.readline()
     try:
-        process.wait(timeout=after)
+        process.wait(timeout=delay_s)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
     process.communicate()
+    return process.returncode == -signal.SIGKILL
 
 
 def finish(folder: Path, library: Path, model: str) -> str:
@@ -106,7 +117,7 @@ def finish(folder: Path, library: Path, model: str) -> str:
 
 def start(folder: Path, library: Path, model: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", INGEST, str(folder), str(library), model]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def contents(path: Path) -> dict[str, list[str]]:

@@ -64,7 +64,7 @@ def body(document: Document) -> str:
         page.text[block.start : block.end]
         for page in document.pages
         for block in page.blocks
-        if block.kind in ("text", "heading") and not BACK_MATTER.search(block.section)
+        if block.kind in ("text", "scattered", "heading") and not BACK_MATTER.search(block.section)
     )
 
 

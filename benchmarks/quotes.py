@@ -3,10 +3,13 @@
     python -m benchmarks.quotes [--keep FOLDER] [--answers 200]
 
 The page's raw text comes from pypdfium2, or where that has no match from pypdf; quote and page are squeezed to letters
-and digits. "whole" quotes occur in one piece. "unmapped": they do once Greek letters and fi, fl, ff are dropped on both
-sides; some fonts do not map these to Unicode, so that raw text lacks what our reader recovers. "cells": a table, every
-cell of which occurs. "in pieces": nine in ten of the runs of 24 characters occur, with something of the page in between
-(draft line numbers, a footnote, the parts of a formula). The rest is missed.
+and digits. "whole" quotes occur in one piece. "unmapped": they do once Greek letters and fi, fl, ff, ft are dropped on
+both sides; some fonts do not map these to Unicode, so that raw text lacks what our reader recovers. "cells": a table,
+every cell of which occurs. "as shown": the characters themselves, by the places that pdfium gives them, spell the quote
+from left to right and from line to line: files draw the parts of a formula in any order, so raw text, which follows the
+file, may tear sentences that the page shows whole (benchmarks/_seen.py). "in pieces": nine in ten of the runs of 24
+characters occur, with something of the page in between (draft line numbers, a footnote, the parts of a formula). The
+rest is missed.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from assistant.assistant import Assistant
 from assistant.citations import Citation
 from assistant.evaluate import read_questions
 from benchmarks._machine import describe
+from benchmarks._seen import is_shown
 from benchmarks.answers import QUESTIONS, paper_library
 
 PIECE = 24  # letters and digits
@@ -62,7 +66,7 @@ def check_answers(assistant: Assistant, *, wanted: int) -> int:
                 print(f"MISSED {paths[citation.paper].name} p. {citation.page}: {citation.quote!r}", flush=True)
     total = sum(outcomes.values())
     print(f"answers {wanted}, quotes {total}, by matlit itself: {dict(statuses)}")
-    for name in ("whole", "unmapped", "cells", "in pieces", "missed"):
+    for name in ("whole", "unmapped", "cells", "as shown", "in pieces", "missed"):
         print(f"  {name:<10} {outcomes[name]:>5}  {outcomes[name] / max(total, 1):.4f}")
     return int(outcomes["missed"] > 0)
 
@@ -91,7 +95,7 @@ def drawn_sentences(assistant: Assistant) -> Iterator[str]:
 
 
 def check(citation: Citation, path: Path) -> str:
-    """Return how the quote was found on its page of the file: whole, in pieces, missed."""
+    """Return how the quote was found on its page of the file: see the top of this file."""
     quote = squeezed(citation.quote)
     texts: list[str] = []
     for read in (pdfium_text, pypdf_text):  # the second is slow, and seldom needed
@@ -105,6 +109,8 @@ def check(citation: Citation, path: Path) -> str:
     cells = [skeleton(squeezed(cell)) for cell in re.split(r" \| |\n", citation.quote)]
     if " | " in citation.quote and any(all(cell in skeleton(text) for cell in cells) for text in texts):
         return "cells"
+    if is_shown(citation.quote, path, citation.page):
+        return "as shown"
     pieces = [quote[start : start + PIECE] for start in range(0, max(len(quote) - PIECE, 0) + 1, PIECE // 2)]
     together = skeleton(" ".join([*texts, *(re.sub(r"\d+", "", text) for text in texts)]))
     loose = [one for one in map(skeleton, pieces) if one not in together and re.sub(r"\d+", "", one) not in together]
@@ -113,7 +119,7 @@ def check(citation: Citation, path: Path) -> str:
 
 def skeleton(text: str) -> str:
     """Return squeezed text without what fonts most often leave unmapped."""
-    return re.sub(r"[\u0370-\u03ff]|ffi|ffl|ff|fi|fl", "", text)
+    return re.sub(r"[\u0370-\u03ff]|ffi|ffl|ff|fi|fl|ft", "", text)
 
 
 @lru_cache(maxsize=256)

@@ -31,6 +31,7 @@ _PARAGRAPH_FILL = 0.75  # a chunk this full rather ends with its paragraph
 
 _KINDS: dict[BlockKind, ChunkKind] = {
     "text": "text",
+    "scattered": "text",
     "front": "text",
     "footnote": "text",
     "table": "table",
@@ -147,7 +148,8 @@ def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
 
     def key(item: tuple[int, Block]) -> tuple[object, ...]:
         place, block = item
-        return (block.kind, block.section, place if block.kind in {"table", "caption"} else -1)
+        kind = "text" if block.kind == "scattered" else block.kind  # an equation stays with the text around it
+        return (kind, block.section, place if kind in {"table", "caption"} else -1)
 
     for (kind, *_), run in groupby(enumerate(blocks), key=key):
         if kind in _KINDS:

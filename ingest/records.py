@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-BlockKind = Literal["title", "front", "heading", "text", "table", "caption", "reference", "footnote"]
+BlockKind = Literal["title", "front", "heading", "text", "scattered", "table", "caption", "reference", "footnote"]
 ChunkKind = Literal["text", "table", "caption", "reference", "material"]
 
 WORD_COLUMNS = 6
@@ -43,6 +43,7 @@ class Box:
 class Block:
     """A run of `Page.text` of one kind: a paragraph, a heading, a table, a caption, …
 
+    "scattered" is what no line of text orders (displayed equations, labels in figures): searched, but never quoted.
     `section` is the title of the section the block stands in ("" before the first heading).
     """
 

@@ -34,6 +34,7 @@ MAX_FORM_DEPTH = 4
 MAX_PATHS = 3000
 MAX_RULE_HEIGHT = 2.5  # points
 MIN_RULE_WIDTH = 40.0
+MIN_BAR_HEIGHT = 8.0
 MAX_SKEW = 0.15  # quarter turns; text turned further is a watermark
 ASKEW = 4
 FORCE_BOLD = 1 << 18  # ISO 32000-1, table 123
@@ -68,6 +69,14 @@ class Rule(NamedTuple):
     x0: float
     x1: float
     y: float
+
+
+class Bar(NamedTuple):
+    """A thin vertical line, in the reading frame."""
+
+    x: float
+    top: float
+    bottom: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,7 @@ class Glyphs:
     unreadable: int = 0  # of them: without a Unicode meaning
     turned: tuple[Fragment, ...] = ()  # text that runs in another direction than most of the page
     rules: tuple[Rule, ...] = ()
+    bars: tuple[Bar, ...] = ()
 
 
 class _Style(NamedTuple):
@@ -154,7 +164,8 @@ def read_glyphs(page: pypdfium2.PdfPage, *, names: Callable[[], GlyphNames] = di
     finally:
         textpage.close()
     glyphs = _glyphs(codes, boxes, visible, styles, style_of, frame)
-    return replace(glyphs, rules=_rules(raw, objects, glyphs.frame))
+    rules, bars = _straight_lines(raw, objects, glyphs.frame)
+    return replace(glyphs, rules=rules, bars=bars)
 
 
 def _frame(page: pypdfium2.PdfPage) -> Frame:
@@ -315,19 +326,22 @@ def _page_objects(page: pypdfium2.PdfPage) -> list[int]:
     return list(map(get_object, repeat(handle), range(count)))
 
 
-def _rules(raw: Any, objects: list[int], frame: Frame) -> tuple[Rule, ...]:
-    """Return the page's thin horizontal lines; those of vector drawings with thousands of paths are not looked at."""
+def _straight_lines(raw: Any, objects: list[int], frame: Frame) -> tuple[tuple[Rule, ...], tuple[Bar, ...]]:
+    """Return the page's thin lines; those of vector drawings with thousands of paths are not looked at."""
     paths = _of_type(objects, raw.FPDF_PAGEOBJ_PATH)
     if not paths or len(paths) > MAX_PATHS:
-        return ()
+        return (), ()
     bounds = np.zeros((len(paths), 4), np.float32)  # left, bottom, right, top
     start = bounds.ctypes.data
     get_bounds = _call("FPDFPageObj_GetBounds", ctypes.c_int, *(ctypes.c_void_p,) * 5)
     places = [range(start + 4 * edge, start + 4 * edge + 16 * len(paths), 16) for edge in range(4)]
     deque(map(get_bounds, paths, *places), maxlen=0)
     placed = _to_reading(bounds[:, [0, 3, 2, 1]], frame)
-    thin = (placed[:, 3] - placed[:, 1] < MAX_RULE_HEIGHT) & (placed[:, 2] - placed[:, 0] > MIN_RULE_WIDTH)
-    return tuple(Rule(x0, x1, (top + bottom) / 2) for x0, top, x1, bottom in placed[thin].tolist())
+    widths, heights = placed[:, 2] - placed[:, 0], placed[:, 3] - placed[:, 1]
+    flat = placed[(heights < MAX_RULE_HEIGHT) & (widths > MIN_RULE_WIDTH)].tolist()
+    tall = placed[(widths < MAX_RULE_HEIGHT) & (heights > MIN_BAR_HEIGHT)].tolist()
+    rules = tuple(Rule(x0, x1, (top + bottom) / 2) for x0, top, x1, bottom in flat)
+    return rules, tuple(Bar((x0 + x1) / 2, top, bottom) for x0, top, x1, bottom in tall)
 
 
 def _hidden_objects(raw: Any, objects: list[int]) -> frozenset[int]:

@@ -23,6 +23,9 @@ LINE_GAP = 1.3  # wider gaps between neighbours on a baseline separate cells or 
 MERGE_GAP = 0.7  # the same where the file draws them apart
 SAME_BASE = 0.3
 TOUCHING = 0.14
+LOWERED, RAISED = 0.45, 0.75  # how far small print may stand below and above the baseline of its line
+HOLE_REACH = 8  # fragments back
+STACKED = 0.5  # the least distance of two scripts, one above the other
 MIN_TEXT_CHARACTERS = 12  # a line with fewer says nothing about columns
 MIN_COLUMN_LINES = 3
 MAX_COLUMN_DEPTH = 3
@@ -131,9 +134,25 @@ def _continues(run: list[Fragment], fragment: Fragment) -> bool:
     last = run[-1]
     size = max(last.size, fragment.size)
     gap = fragment.x0 - last.x1
-    if not -0.8 * size < gap < LINE_GAP * size:
+    if gap <= -0.8 * size:
+        return _fills_hole(run, fragment)
+    if gap >= LINE_GAP * size:
         return False
     return _same_line(last, fragment) or (len(run) > 1 and _same_line(run[-2], fragment))
+
+
+def _fills_hole(run: list[Fragment], fragment: Fragment) -> bool:
+    """Whether a sign drawn late fits into the run: a comma between two lowered letters, a script above another."""
+    near = run[-HOLE_REACH:]
+    slack = 0.1 * fragment.size
+    left = [one for one in near if one.x1 <= fragment.x0 + slack]
+    free = all(
+        one.x1 <= fragment.x0 + slack
+        or one.x0 >= fragment.x1 - slack
+        or abs(one.base - fragment.base) > STACKED * fragment.size
+        for one in near
+    )
+    return free and bool(left) and _same_line(max(left, key=lambda one: one.x1), fragment)
 
 
 def _same_line(left: Fragment, right: Fragment) -> bool:
@@ -141,7 +160,7 @@ def _same_line(left: Fragment, right: Fragment) -> bool:
     if abs(left.base - right.base) <= SAME_BASE * large.size:
         return True
     # Raised and lowered text: smaller, and still within reach of the line.
-    return small.size < 0.85 * large.size and -0.35 * large.size <= large.base - small.base <= 0.75 * large.size
+    return small.size < 0.85 * large.size and -LOWERED * large.size <= large.base - small.base <= RAISED * large.size
 
 
 def _merged(runs: list[list[Fragment]]) -> list[list[Fragment]]:
@@ -163,13 +182,23 @@ def _merged(runs: list[list[Fragment]]) -> list[list[Fragment]]:
             left, right = (number, other) if boxes[number][0] <= boxes[other][0] else (other, number)
             gap = boxes[right][0] - boxes[left][1]
             size = max(runs[left][-1].size, runs[right][0].size)
-            if -0.5 * size < gap < MERGE_GAP * size and _same_line(runs[left][-1], runs[right][0]):
+            beside = -0.5 * size < gap < MERGE_GAP * size and _same_line(runs[left][-1], runs[right][0])
+            if beside or (boxes[right][1] < boxes[left][1] and _is_missing_part(runs[left], runs[right])):
                 first, second = sorted((find(left), find(right)))
                 owner[second] = first
     groups: dict[int, list[Fragment]] = {}
     for number, run in enumerate(runs):
         groups.setdefault(find(number), []).extend(run)
     return list(groups.values())
+
+
+def _is_missing_part(run: list[Fragment], part: list[Fragment]) -> bool:
+    """Whether a short run stands in a hole of a longer one, as a symbol that the file draws after the whole text."""
+    x0, x1 = min(one.x0 for one in part), max(one.x1 for one in part)
+    before = [one for one in run if one.x0 < x0]
+    if len(before) in (0, len(run)) or any(one.x1 > x0 + 0.5 and one.x0 < x1 - 0.5 for one in run):
+        return False
+    return _same_line(max(before, key=lambda one: one.x1), part[0])
 
 
 # ---- columns

@@ -20,11 +20,13 @@ import numpy as np
 
 from ingest.errors import ReadError
 from ingest.readers import ocr
+from ingest.readers.framed import framed_tables
 from ingest.readers.furniture import furniture, without_line_numbers
 from ingest.readers.glyphs import Fragment, Frame, GlyphNames, Glyphs, plain_font_name, read_glyphs
 from ingest.readers.layout import Line, find_gutter, find_lines, reading_order
 from ingest.readers.paragraphs import Draft, paragraphs, rejoin, without_ticks
 from ingest.readers.prose import Text, append_lines, vocabulary, words_of
+from ingest.readers.scattered import part_scattered
 from ingest.readers.sections import classify
 from ingest.readers.tables import plain_tables, ruled_tables
 from ingest.records import BOX_SCALE, Block, Document, Metadata, Page
@@ -424,7 +426,7 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
         [line for number, line in enumerate(found) if number not in drop]
         for found, drop in zip(lines, dropped, strict=True)
     ]
-    placed = [ruled_tables(found, raw.glyphs.rules) for found, raw in zip(kept, raws, strict=True)]
+    placed = [_with_tables(found, raw.glyphs) for found, raw in zip(kept, raws, strict=True)]
     gutters = [find_gutter(found) for found in placed]
     usual = _usual_gutter(gutters)
     drafts = [_drafts(found, gutter, usual) for found, gutter in zip(placed, gutters, strict=True)]
@@ -432,12 +434,16 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
         if raw.recognised is not None:
             drafts[number] = _recognised_drafts(raw.recognised)
     classify(drafts, heights, title=about.metadata.title, outline=about.outline)
-    drafts = [rejoin(without_ticks(found)) for found in drafts]
+    drafts = [part_scattered(rejoin(without_ticks(found))) for found in drafts]
     texts = [[_worded(draft) for draft in found] for found in drafts]
     known = vocabulary(words for found in texts for _, rows in found for words in rows)
     return tuple(
         _page(number, raw, found, known) for number, (raw, found) in enumerate(zip(raws, texts, strict=True), 1)
     )
+
+
+def _with_tables(lines: Sequence[Line], glyphs: Glyphs) -> list[Line]:
+    return ruled_tables(framed_tables(lines, glyphs.rules, glyphs.bars), glyphs.rules)
 
 
 def _usual_gutter(gutters: Sequence[float | None]) -> float | None:
@@ -520,13 +526,13 @@ def _block_text(draft: Draft, lines: Sequence[_Words], known: Any) -> Text:
         append_lines(text, lines, known)
         return text
     for row in draft.rows:
-        glue = "\n" if text.text else ""
+        before = "\n" if text.text else ""
         for number, cell in enumerate(row):
-            glue += (" | " if text.text and glue != "\n" else "| ") if number else ""
-            for word in (word for line in cell for word in words_of(line)):
-                text.add(word, glue)
-                glue = " "
-            glue = "" if glue == " " else glue
+            if number:
+                before += " | " if text.text and before != "\n" else "| "
+            size = len(text.rows)
+            append_lines(text, [words_of(line) for line in cell], known, before=before)
+            before = "" if len(text.rows) > size else before
     return text
 
 

@@ -167,11 +167,16 @@ def vocabulary(lines: Iterable[Sequence[Word]]) -> Counter[str]:
     return Counter(_WORD.findall(inner.lower().replace("\u2010", "-")))
 
 
-def append_lines(text: Text, lines: Iterable[Sequence[Word]], known: Counter[str]) -> None:
-    """Append lines to a paragraph: with spaces, but none between Chinese or Japanese, and without line-end hyphens."""
+def append_lines(text: Text, lines: Iterable[Sequence[Word]], known: Counter[str], *, before: str = "") -> None:
+    """Append lines to a paragraph: with spaces, but none between Chinese or Japanese, and without line-end hyphens.
+
+    `before` stands before the first word.
+    """
+    opens = True
     for words in lines:
         for number, word in enumerate(words):
-            text.add(word, _glue(text, word, number == 0, known) if text.text else "")
+            text.add(word, before if opens else _glue(text, word, number == 0, known))
+            opens = False
 
 
 def _glue(text: Text, word: Word, is_first: bool, known: Counter[str]) -> str:

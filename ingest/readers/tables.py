@@ -25,8 +25,11 @@ MIN_PLAIN_ROWS = 3  # rows of cells without rules or caption that make a table
 MAX_HEADER_LINES = 4
 MIN_FILL = 0.4  # share of the cells that are not empty
 ROW_BASE = 0.45  # of the size
+MAX_FORMULAS = 0.2  # share of the cells
 
 TABLE_CAPTION = re.compile(r"^(?:TABLE|Table|Tab\.|Tabelle)\s*(?:S?\d|[IVX])|^表\s*[\d０-９]")
+_VALUE = re.compile(r"^[-+−–<>≤≥~∼±]?\s?\d")
+_FORMULA = re.compile(r"[=∑∏∫√⟨⟩]|lim\b|-{3}|─{3}")
 _EQUATION_NUMBER = re.compile(r"^\(?[A-Z]?\d{1,3}(?:\.\d+)*[a-z]?\)$|^\(\w{1,6}\)$")
 
 
@@ -52,14 +55,15 @@ def ruled_tables(lines: Sequence[Line], rules: Sequence[Rule]) -> list[Line]:
             if inside and _captioned(captions, stack[0], heights) and not any(line in captions for line in inside):
                 taken = set(map(id, inside))
                 left = [line for line in left if id(line) not in taken]
-                left.append(_table_line(inside, heights))
+                cells = [cell for line in inside for cell in _cut_at_gaps(line)]
+                left.append(table_line(inside, grid(cells, heights)))
     return left
 
 
 def _stacks(rules: Sequence[Rule]) -> list[list[Rule]]:
     """Group rules of one length and place, from top to bottom; longest stacks first."""
     stacks: list[list[Rule]] = []
-    for rule in _whole_rules(rules):
+    for rule in whole_rules(rules):
         for stack in stacks:
             if abs(stack[0].x0 - rule.x0) <= SAME_EDGE and abs(stack[0].x1 - rule.x1) <= SAME_EDGE:
                 if rule.y - stack[-1].y > 2.5:
@@ -70,7 +74,7 @@ def _stacks(rules: Sequence[Rule]) -> list[list[Rule]]:
     return sorted((stack for stack in stacks if len(stack) >= 2), key=len, reverse=True)
 
 
-def _whole_rules(rules: Sequence[Rule]) -> list[Rule]:
+def whole_rules(rules: Sequence[Rule]) -> list[Rule]:
     """Join rules drawn cell by cell."""
     whole: list[Rule] = []
     for rule in sorted(rules, key=lambda one: (round(one.y), one.x0)):
@@ -101,7 +105,8 @@ def _between(lines: Sequence[Line], rule: Rule, top: float, bottom: float) -> li
     return [
         line
         for line in lines
-        if top - 1 < line.base - 0.3 * line.size < bottom
+        if not isinstance(line, TableLine)
+        and top - 1 < line.base - 0.3 * line.size < bottom
         and line.x0 > rule.x0 - SAME_EDGE
         and line.x1 < rule.x1 + 2 * SAME_EDGE
     ]
@@ -141,12 +146,12 @@ def _captioned(captions: Sequence[Line], rule: Rule, heights: Sequence[float]) -
     )
 
 
-def _table_line(lines: Sequence[Line], heights: Sequence[float]) -> TableLine:
+def table_line(lines: Sequence[Line], rows: Sequence[Row]) -> TableLine:
+    """Return what stands for the lines of a table in the reading order."""
     size = statistics.median(line.size for line in lines)
     top, bottom = min(line.top for line in lines), max(line.bottom for line in lines)
     x0, x1 = min(line.x0 for line in lines), max(line.x1 for line in lines)
     place = Fragment("", x0, top, x1, bottom, top + size, size, False, "", True)
-    rows = grid([cell for line in lines for cell in _cut_at_gaps(line)] if heights else lines, heights)
     return TableLine((place,), rows=tuple(tuple(tuple(cell) for cell in row) for row in rows))
 
 
@@ -159,24 +164,29 @@ def grid(lines: Sequence[Line], heights: Sequence[float] = ()) -> list[Row]:
     `heights` are the rules' places: what stands above the second of them is one header row.
     """
     columns = _columns(lines)
-    rows = _baseline_rows(lines)
-    placed = [_placed(row, columns) for row in rows]
-    header = heights[1] if len(heights) > 2 else None
-    merged: list[list[Cell]] = []
-    for number, row in enumerate(placed):
-        base = rows[number][0].base
-        above = rows[number - 1][0] if number else None
-        if above is not None and (
-            _in_header(base, header, number) or _continues_row(row, merged[-1], base - above.base, above)
-        ):
-            for cell, more in zip(merged[-1], row, strict=True):
-                cell.extend(more)
-        else:
-            merged.append(row)
+    placed = [_placed(row, columns) for row in baseline_rows(lines)]
+    merged = merged_rows(placed, header=heights[1] if len(heights) > 2 else None)
     filled = sum(bool(cell) for row in merged for cell in row)
     if filled < MIN_FILL * len(columns) * len(merged):  # formulas in the cells: the columns found are none
         return [[cell for cell in row if cell] for row in merged]
     return [_without_empty_end(row) for row in merged]
+
+
+def merged_rows(placed: Sequence[Row], *, header: float | None = None) -> list[Row]:
+    """Join the rows of cells that hold the lines of wrapped cells, and those above the height `header`."""
+    merged: list[Row] = []
+    above: Line | None = None
+    for number, row in enumerate(placed):
+        line = next(cell[0] for cell in row if cell)
+        if above is not None and (
+            _in_header(row, line.base, header, number) or _continues_row(row, merged[-1], line.base - above.base, above)
+        ):
+            for cell, more in zip(merged[-1], row, strict=True):
+                cell.extend(more)
+        else:
+            merged.append([list(cell) for cell in row])
+        above = line
+    return merged
 
 
 def _without_empty_end(row: Row) -> Row:
@@ -198,7 +208,8 @@ def _columns(lines: Sequence[Line]) -> list[tuple[float, float]]:
     return sorted(columns)
 
 
-def _baseline_rows(lines: Sequence[Line]) -> list[list[Line]]:
+def baseline_rows(lines: Sequence[Line]) -> list[list[Line]]:
+    """Return the lines row by row, from top to bottom, each row from left to right."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda one: (one.base, one.x0)):
         if rows and line.base - rows[-1][0].base <= ROW_BASE * max(line.size, rows[-1][0].size):
@@ -216,16 +227,22 @@ def _placed(row: Sequence[Line], columns: Sequence[tuple[float, float]]) -> list
     return cells
 
 
-def _in_header(base: float, header: float | None, number: int) -> bool:
-    return header is not None and base < header and number < MAX_HEADER_LINES
+def _in_header(row: Sequence[Cell], base: float, header: float | None, number: int) -> bool:
+    return header is not None and base < header and number < MAX_HEADER_LINES and not _states_values(row)
 
 
 def _continues_row(row: Sequence[Cell], above: Sequence[Cell], step: float, line: Line) -> bool:
     """Whether a row only wraps cells of the row above: close below it, nothing in the first column, fewer cells."""
     filled = [number for number, cell in enumerate(row) if cell]
-    if step > 1.45 * line.size or not filled or row[0] or not above[0]:
+    if step > 1.45 * line.size or not filled or row[0] or not above[0] or _states_values(row):
         return False
     return len(filled) < sum(bool(cell) for cell in above) and all(above[number] for number in filled)
+
+
+def _states_values(row: Sequence[Cell]) -> bool:
+    """Whether a row has a label and a number of its own, under a first cell that counts for several rows."""
+    texts = [cell[0].text for cell in row if cell]
+    return len(texts) > 1 and any(_VALUE.match(text) for text in texts[1:])
 
 
 # ---- tables without rules
@@ -237,7 +254,7 @@ def plain_tables(piece: Sequence[Line]) -> list[Line]:
     Such a table is a run of rows with two cells or more, three of them at least or two after a caption; rows of one
     short cell may stand between. Equations with their numbers are no tables.
     """
-    rows = _baseline_rows(piece)
+    rows = baseline_rows(piece)
     found: list[Line] = []
     number = 0
     while number < len(rows):
@@ -245,8 +262,10 @@ def plain_tables(piece: Sequence[Line]) -> list[Line]:
         count = sum(_is_cell_row(row) for row in rows[number:end])
         captioned = _after_caption(rows, number)
         enough = count >= (2 if captioned else MIN_PLAIN_ROWS)
-        if enough and _aligned(rows[number:end]) and (captioned or _has_labels(rows[number:end])):
-            found.append(_table_line([line for row in rows[number:end] for line in row], ()))
+        found_one = enough and _aligned(rows[number:end])
+        if found_one and (captioned or (_has_labels(rows[number:end]) and not _has_formulas(rows[number:end]))):
+            cells = [line for row in rows[number:end] for line in row]
+            found.append(table_line(cells, grid(cells)))
             number = end
         else:
             found.extend(rows[number])
@@ -286,6 +305,14 @@ def _has_labels(rows: Sequence[Sequence[Line]]) -> bool:
     labels = sum(sum(character.isalpha() for character in line.text) >= 3 for line in first)
     listed = sum(len(row) == 2 and row[0].characters <= 3 and row[1].characters >= 25 for row in rows)
     return tiny <= 0.4 * len(cells) and 2 * labels >= len(rows) and 2 * listed < len(rows)
+
+
+def _has_formulas(rows: Sequence[Sequence[Line]]) -> bool:
+    """Whether the "cells" are parts of displayed equations."""
+    cells = [line.text for row in rows for line in row]
+    crumbs = sum(bool(_FORMULA.search(text)) or not any(map(str.isalnum, text)) for text in cells)
+    numbered = any(_EQUATION_NUMBER.match(row[-1].text) and row[-1].text.startswith("(") for row in rows)
+    return crumbs > (0 if numbered else MAX_FORMULAS * len(cells))
 
 
 def _after_caption(rows: Sequence[Sequence[Line]], start: int) -> bool:
