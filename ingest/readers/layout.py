@@ -196,7 +196,8 @@ def _is_missing_part(run: list[Fragment], part: list[Fragment]) -> bool:
     """Whether a short run stands in a hole of a longer one, as a symbol that the file draws after the whole text."""
     x0, x1 = min(one.x0 for one in part), max(one.x1 for one in part)
     before = [one for one in run if one.x0 < x0]
-    if len(before) in (0, len(run)) or any(one.x1 > x0 + 0.5 and one.x0 < x1 - 0.5 for one in run):
+    slack = 0.15 * part[0].size
+    if len(before) in (0, len(run)) or any(one.x1 > x0 + slack and one.x0 < x1 - slack for one in run):
         return False
     return _same_line(max(before, key=lambda one: one.x1), part[0])
 
