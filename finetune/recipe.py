@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from finetune.runs import METHODS
+from finetune.runs import METHODS, OBJECTIVES
 from ingest.errors import BadInput, BadSettings
 
 SCHEDULES = ("linear", "cosine", "constant")
@@ -47,15 +47,17 @@ class Recipe:
     keep: int = 2  # checkpoints
     logging_steps: int = 1
     seed: int = 0
+    objective: str = "generate"  # or "regress": a number with an interval instead of words
+    members: int = 1  # regressors of different seeds that are averaged
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("schedule", SCHEDULES)):
+        for name, known in (("objective", OBJECTIVES), ("method", METHODS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise BadInput(f"there is no {name} {getattr(self, name)!r}", hint=f"Known are {', '.join(known)}")
         least: dict[str, float] = {
             **dict.fromkeys(("batch_size", "accumulation", "save_steps", "eval_steps", "logging_steps"), 1),
             **dict.fromkeys(("max_steps", "limit", "validation_rows", "patience", "warmup", "weight_decay"), 0),
-            **{"max_length": 8, "lora_r": 1, "virtual_tokens": 1, "keep": 2},
+            **{"max_length": 8, "lora_r": 1, "members": 1, "virtual_tokens": 1, "keep": 2},
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -153,7 +155,28 @@ _GPU_7B = Recipe(
     save_steps=200,
     logging_steps=10,
 )
-PRESETS: dict[str, Recipe] = {"small": Recipe(epochs=2.0), "tutorial": _TUTORIAL, "gpu-7b": _GPU_7B}
+# A small transformer from scratch on compact texts: about six minutes on two idle cores for 10,000 rows.
+_REGRESS = Recipe(
+    objective="regress",
+    base_model="small",
+    method="full",
+    epochs=6,
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup=0.05,
+    weight_decay=0.02,
+    batch_size=128,
+    validation_rows=6000,
+    eval_steps=500,
+    save_steps=100,
+    logging_steps=10,
+)
+PRESETS: dict[str, Recipe] = {
+    "small": Recipe(epochs=2.0),
+    "tutorial": _TUTORIAL,
+    "gpu-7b": _GPU_7B,
+    "regress": _REGRESS,
+}
 
 
 def make_recipe(preset: str = "small", file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Recipe:

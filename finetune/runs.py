@@ -211,7 +211,8 @@ def draw_loss(folder: Path) -> list[Path]:
         points = [(line["step"], line[key]) for line in lines if key in line]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else "", markersize=3)
-    axes.set(xlabel="step", ylabel="loss of the answer's tokens (nats)", title=folder.name)
+    what = "loss of the answer's tokens (nats)" if read_run(folder).objective == "generate" else "loss"
+    axes.set(xlabel="step", ylabel=what, title=folder.name)
     axes.legend()
     paths = [folder / "loss.png", folder / "loss.svg"]
     for path in paths:

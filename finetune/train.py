@@ -55,16 +55,20 @@ def train(dataset: Path, folder: Path, recipe: Recipe, *, report: Report = lambd
         MissingExtra: a package is missing.
         DiskFull: a checkpoint could not be written; those before it are whole.
     """
+    if recipe.objective == "regress":
+        from finetune import regress
+
+        return regress.train(dataset, folder, recipe, report=report, minutes=minutes)
     _check_packages()
     from finetune.loop import make_trainer, stopping_early
 
     card = read_card(dataset)
     recipe = recipe.for_machine(default_device(), bf16=has_bf16())
-    run = _open(folder, dataset, card, recipe)
+    run = open_run(folder, dataset, card, recipe)
     if run.status == "finished":
         report(f"{folder} is finished already, at step {run.step}")
         return run
-    with _disk(folder):
+    with disk_guard(folder):
         # 1. The rows, as tokens of which only the answer's carry loss
         tokenizer = load_tokenizer(recipe.base_model)
         rows, left_out = encode_all(
@@ -111,6 +115,10 @@ def dry_run(dataset: Path, recipe: Recipe) -> dict[str, Any]:
         BadInput: the dataset or a setting does not fit.
         ModelError: the tokenizer cannot be loaded.
     """
+    if recipe.objective == "regress":
+        from finetune import regress
+
+        return regress.dry_run(dataset, recipe)
     _check_packages()
     card = read_card(dataset)
     recipe = recipe.for_machine(default_device(), bf16=has_bf16())
@@ -164,7 +172,7 @@ def adapted(recipe: Recipe) -> Any:
         ) from error
 
 
-def _open(folder: Path, dataset: Path, card: dict[str, Any], recipe: Recipe) -> Run:
+def open_run(folder: Path, dataset: Path, card: dict[str, Any], recipe: Recipe) -> Run:
     """Begin a run folder, or return the run that lies there if it is the same one."""
     given = {"path": str(Path(dataset).resolve()), "hash": card["hash"], "rows": card["rows"]}
     settings = asdict(recipe)
@@ -183,7 +191,7 @@ def _open(folder: Path, dataset: Path, card: dict[str, Any], recipe: Recipe) -> 
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise BadInput(f"{str(folder)!r} is taken, and no training run", hint="Name another folder with -o")
     begun = Run(
-        objective="generate",
+        objective=recipe.objective,
         method=recipe.method,
         base_model=recipe.base_model,
         targets=tuple(card["targets"]),
@@ -228,7 +236,7 @@ def _finish(trainer: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> Run:
 
 
 @contextmanager
-def _disk(folder: Path) -> Iterator[None]:
+def disk_guard(folder: Path) -> Iterator[None]:
     """Say in the run that it failed; turn the many errors of a full disk into one that says what to do."""
     try:
         yield

@@ -101,7 +101,8 @@ def _show_preview(rows: list[dict[str, Any]]) -> None:
 
 
 RECIPE_OPTIONS = (
-    click.option("--preset", default="small", show_default=True, help="small, tutorial or gpu-7b."),
+    click.option("--objective", help="generate (write the number) or regress (with an interval)."),
+    click.option("--preset", help="small, tutorial, gpu-7b or regress (default: what suits the objective)."),
     click.option("--config", type=click.Path(path_type=Path), metavar="YAML", help="Settings that change the preset."),
     click.option("--base", "base_model", metavar="MODEL", help="Hub id, folder, GGUF file, or smollm2."),
     click.option("--method", help="full, lora, qlora, prefix or prompt."),
@@ -128,6 +129,7 @@ def recipe_options(command: Any) -> Any:
 @finetune.command(
     "train",
     examples="""matlit finetune train rows -o runs/first
+    matlit finetune train rows --objective regress -o runs/second
     matlit finetune train rows --preset gpu-7b --method qlora -o runs/seven
     matlit finetune train --resume runs/first""",
 )
@@ -173,7 +175,8 @@ def _recipe(options: dict[str, Any]) -> Any:
     for pair in options["others"]:
         name, _, value = pair.partition("=")
         flags[name.replace("-", "_")] = {"true": True, "false": False}.get(value.lower(), value)
-    return make_recipe(options["preset"], options["config"], flags)
+    preset = options["preset"] or ("regress" if options["objective"] == "regress" else "small")
+    return make_recipe(preset, options["config"], flags)
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
