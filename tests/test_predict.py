@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from finetune.predict import SHIPPED, BandGapModel, load, predict_files
+from finetune.predict import SHIPPED, BandGapModel, Prediction, load, predict_files
 from finetune.stack import trees
 from finetune.stack.describe import describe_structures
 from finetune.stack.features import feature_names
@@ -294,3 +295,32 @@ def test_the_shipped_model_is_small_and_says_how_it_was_made() -> None:
 
 def test_describing_nothing_gives_nothing() -> None:
     assert describe_structures([]) == []
+
+
+def test_the_example_predicts_a_folder_and_draws_the_parity_plot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "predict_gaps.py"))
+    table = example["write_sample"](tmp_path / "structures")
+    example["main"](tmp_path / "structures", table, tmp_path / "report")
+    printed = capsys.readouterr().out
+    assert "GaN: " in printed
+    assert "31 known gaps" in printed
+    assert (tmp_path / "report" / "parity.png").is_file()
+
+
+def test_any_model_is_named_alike(tmp_path: Path) -> None:
+    assert BandGapModel.load().target == "band_gap"
+    with pytest.raises(ModelError, match="predicts band_gap, not energy_per_atom"):
+        load(target="energy_per_atom")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(str(tmp_path / "nothing.gguf"))
+
+
+def test_an_answer_without_an_interval_says_so() -> None:
+    nan = math.nan
+    written = Prediction("a.cif", "NaCl", 5.0, nan, nan, "eV", "model", confidence=0.25)
+    assert written.to_json()["low"] is None
+    assert written.to_json()["confidence"] == 0.25
+    assert str(written) == "NaCl: 5.00 eV (probability of these digits 0.25)"
