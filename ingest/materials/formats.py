@@ -21,6 +21,7 @@ from ingest.materials.fields import (
     words,
 )
 from ingest.materials.formula import composition, reduced_formula
+from ingest.materials.optimade import convert_optimade, is_optimade
 from ingest.materials.problems import FieldError, shown
 from ingest.materials.record import Material, crystal_system
 
@@ -141,6 +142,7 @@ def _is_summary(record: Mapping[str, Any]) -> bool:
 
 
 FORMATS: tuple[Format, ...] = (  # the first that recognises a record makes the Material
+    Format("OPTIMADE structure", is_optimade, convert_optimade),
     Format(
         "band-gap row", lambda record: {"material_id", "species", "frac_coords", "lattice"} <= record.keys(), _gap_row
     ),
