@@ -298,6 +298,15 @@ def select_chunks_of(connection: sqlite3.Connection, source: str, kinds: Sequenc
     return [Chunk(*row) for row in connection.execute(sql, (source, *kinds))]
 
 
+def with_chunks(connection: sqlite3.Connection, sources: Sequence[str]) -> list[str]:
+    """Return those of the papers or materials `sources` that have chunks."""
+    found: list[str] = []
+    for batch in batched(sources, VARIABLES):
+        sql = f"SELECT DISTINCT source FROM chunks WHERE source IN ({_marks(len(batch))})"
+        found.extend(row[0] for row in connection.execute(sql, batch))
+    return found
+
+
 def iterate_vectors(
     connection: sqlite3.Connection, batch: int, *, after: int = 0
 ) -> Iterator[tuple[list[str], list[str], Vector]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -62,16 +63,44 @@ Item = TypeVar("Item")
 Nearest = Callable[[Vector, int], Scored]  # (vector, k) -> up to k (chunk id, cosine), best first, unfiltered
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the tables of this module hold of one chunk; made without a database, so in any process."""
+
+    context: str  # index tokens
+    text: str
+    formulas: frozenset[str]
+    elements: frozenset[str]
+
+
+def make_entry(chunk: Chunk) -> Entry:
+    """Return the index entry of a chunk."""
+    return Entry(
+        lexical.index_text(chunk.context),
+        lexical.index_text(chunk.text),
+        frozenset(formula.key for formula in formulas.find(chunk.text)),
+        formulas.elements(chunk.text),
+    )
+
+
 def index_chunk(connection: sqlite3.Connection, rowid: int, chunk: Chunk) -> None:
     """Add one chunk, by its row number in `chunks`, to the full-text, formula and element tables."""
-    texts = lexical.index_text(chunk.context), lexical.index_text(chunk.text)
-    connection.execute("INSERT INTO lexicon (rowid, context, text) VALUES (?, ?, ?)", (rowid, *texts))
-    sql = "INSERT INTO terms VALUES (?, 1) ON CONFLICT (term) DO UPDATE SET chunks = chunks + 1"
-    connection.executemany(sql, _distinct(*texts))
-    keys = {formula.key for formula in formulas.find(chunk.text)}
-    connection.executemany("INSERT INTO chunk_formulas VALUES (?, ?)", [(key, rowid) for key in keys])
-    named = formulas.elements(chunk.text)
-    connection.executemany("INSERT INTO chunk_elements VALUES (?, ?)", [(element, rowid) for element in named])
+    add_entries(connection, [(rowid, make_entry(chunk))])
+
+
+def add_entries(connection: sqlite3.Connection, entries: Sequence[tuple[int, Entry]]) -> None:
+    """Add the entries of chunks, by their row numbers in `chunks`; terms are counted up once for all of them."""
+    connection.executemany(
+        "INSERT INTO lexicon (rowid, context, text) VALUES (?, ?, ?)",
+        [(rowid, entry.context, entry.text) for rowid, entry in entries],
+    )
+    counts = Counter(term for _, entry in entries for (term,) in _distinct(entry.context, entry.text))
+    sql = "INSERT INTO terms VALUES (?, ?) ON CONFLICT (term) DO UPDATE SET chunks = chunks + excluded.chunks"
+    connection.executemany(sql, sorted(counts.items()))
+    keys = [(key, rowid) for rowid, entry in entries for key in entry.formulas]
+    connection.executemany("INSERT INTO chunk_formulas VALUES (?, ?)", sorted(keys))
+    named = [(element, rowid) for rowid, entry in entries for element in entry.elements]
+    connection.executemany("INSERT INTO chunk_elements VALUES (?, ?)", sorted(named))
 
 
 def unindex(connection: sqlite3.Connection, rowids: Iterable[int]) -> None:

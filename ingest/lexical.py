@@ -112,18 +112,19 @@ def _number(digits: str, unit: str | None) -> Iterator[str]:
         yield number + re.sub(r"[^\w°%Å]|_", "", unit).lower().replace("%", "percent")
 
 
-def _word(word: str) -> Iterator[str]:
+@lru_cache(maxsize=200_000)
+def _word(word: str) -> tuple[str, ...]:
     folded = word.casefold()
     parts = [part for part in _PARTS.split(folded) if part]
-    for part in parts:
-        if part not in STOP_WORDS:
-            yield _stem(part)
+    found = [_stem(part) for part in parts if part not in STOP_WORDS]
     if len(parts) > 1 and parts[-1] not in {"s", "t"}:
-        yield _stem("".join(parts))
+        found.append(_stem("".join(parts)))
+    return tuple(found)
 
 
-@lru_cache(maxsize=200_000)
 def _stem(word: str) -> str:
+    if word[-1].isdigit():
+        return word  # no suffix to take away, and ids are too many to be remembered
     stem: str = _stemmer().stemWord(word)
     return stem
 

@@ -189,7 +189,10 @@ class Library:
         with self.reading() as connection:
             found = materials.find(connection, material_ids=[material_id])
         if not found:
-            raise NotInLibrary(f"no material {material_id!r} in the library {self.info.path}")
+            raise NotInLibrary(
+                f"no material {material_id!r} in the library {self.info.path}",
+                hint="Look for it: matlit materials search --formula F; bring records in: matlit materials import FILE",
+            )
         return found[0]
 
     def materials(self, **where: Any) -> list[Material]:

@@ -162,20 +162,33 @@ class Writer:
 
     # Materials
 
-    def add_materials(self, records: Sequence[Material], chunks: Sequence[Chunk], vectors: Vector) -> None:
-        """Add or replace materials records with their chunks of kind "material"; visible all at once."""
-        store = self._store()
-        rows = self._rows(chunks, vectors)
-        self._announce(rows)
-        store.upsert([chunk.id for chunk, _ in rows], vectors, [chunk.source for chunk, _ in rows])
+    def add_materials(
+        self,
+        records: Sequence[Material],
+        chunks: Sequence[Chunk],
+        vectors: Vector | None,
+        *,
+        entries: Sequence[index.Entry] | None = None,
+    ) -> None:
+        """Add or replace materials records with their chunks of kind "material"; visible all at once.
+
+        Without `vectors` they are found word by word and by their facts only. `entries` are what `index.make_entry`
+        makes of the chunks, where another process has made them already.
+        """
+        rows = self._rows(chunks, vectors) if vectors is not None else []
+        if vectors is not None:
+            store = self._store()
+            self._announce(rows)
+            store.upsert([chunk.id for chunk, _ in rows], vectors, [chunk.source for chunk, _ in rows])
         with self._changing() as connection:
-            gone: list[str] = []
-            for record in records:
-                gone += self._drop_chunks(connection, record.material_id)
-                connection.execute("DELETE FROM material_elements WHERE material_id = ?", (record.material_id,))
-                connection.execute(materials.INSERT_MATERIAL, materials.row(record))
-                connection.executemany(materials.INSERT_ELEMENT, materials.element_rows(record))
-            self._insert_chunks(connection, chunks, rows)
+            ids = [record.material_id for record in records]
+            gone = [
+                each
+                for source in catalog.with_chunks(connection, ids)
+                for each in self._drop_chunks(connection, source)
+            ]
+            materials.insert(connection, records)
+            self._insert_chunks(connection, chunks, rows, entries)
             self._settle(connection, kept=[chunk.id for chunk, _ in rows], gone=gone)
         self._clear_pending()
 
@@ -349,12 +362,16 @@ class Writer:
                 connection.execute("DELETE FROM pending")
 
     def _insert_chunks(
-        self, connection: sqlite3.Connection, chunks: Sequence[Chunk], rows: Sequence[tuple[Chunk, Vector]]
+        self,
+        connection: sqlite3.Connection,
+        chunks: Sequence[Chunk],
+        rows: Sequence[tuple[Chunk, Vector]],
+        entries: Sequence[index.Entry] | None = None,
     ) -> None:
         vectors = {chunk.id: vector for chunk, vector in rows}
-        for chunk in chunks:
-            rowid = catalog.insert_chunk(connection, chunk, vectors.get(chunk.id))
-            index.index_chunk(connection, rowid, chunk)
+        rowids = [catalog.insert_chunk(connection, chunk, vectors.get(chunk.id)) for chunk in chunks]
+        made = entries if entries is not None else [index.make_entry(chunk) for chunk in chunks]
+        index.add_entries(connection, list(zip(rowids, made, strict=True)))
 
     def _drop_paper(self, connection: sqlite3.Connection, paper_id: str) -> list[str]:
         gone = self._drop_chunks(connection, paper_id)

@@ -16,7 +16,7 @@ import click
 from ingest.errors import MatlitError
 from ingest.settings import load_keys
 from ui.command import DONE, FAILED, INTERRUPTED, Verbs
-from ui.verbs import answers, bandgap, chat, evaluate, finetune, library, system, tools
+from ui.verbs import answers, bandgap, chat, evaluate, finetune, library, materials, system, tools
 
 # llama.cpp, torch and ONNX Runtime otherwise spin on every core while they wait, which starves the reader processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -33,6 +33,7 @@ VERBS: tuple[click.Command, ...] = (  # in the order that --help shows: first th
     answers.ask,
     chat.chat,
     evaluate.evaluate,
+    materials.materials,
     tools.tool,
     bandgap.predict,
     finetune.finetune,

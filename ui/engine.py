@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from assistant.tools import Tool
     from ingest.embed import Embedder
     from ingest.library import Library
+    from ingest.materials import Material
+    from ingest.materials.importing import ImportReport
     from ingest.pipeline import Event, Report
     from ingest.settings import Settings
 
@@ -113,6 +116,95 @@ def run_ingest(
     if report is None:
         raise RuntimeError("the ingest ended without a report")
     return report
+
+
+def open_or_create(settings: Settings, embedder: Embedder | None) -> Library:
+    """Open the library in force for records of materials, or make it; `embedder` will write vectors into it.
+
+    Raises:
+        LibraryMismatch: the library was built with another embedder.
+    """
+    from ingest.chunk import recipe
+    from ingest.errors import LibraryNotFound
+    from ingest.library import Library
+
+    try:
+        return Library.open(settings.library_path, embedder=embedder.info if embedder else None)
+    except LibraryNotFound:
+        made = embedder or open_embedder(settings)
+        return Library.create(
+            settings.library_path,
+            embedder=made.info,
+            recipe=recipe(settings.chunking, made),
+            chroma_url=settings.library.chroma_url,
+        )
+
+
+def run_materials_import(
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    no_vectors: bool,
+    allow_pickle: bool,
+    limit: int | None,
+    workers: int,
+    on_progress: Callable[[ImportReport], None],
+) -> ImportReport:
+    """Bring the records of `files` into the library in force; return the report."""
+    from ingest.materials.importing import import_materials
+
+    embedder = None if no_vectors else open_embedder(settings)
+    with open_or_create(settings, embedder) as library:
+        return import_materials(
+            library,
+            files,
+            embedder=embedder,
+            allow_pickle=allow_pickle,
+            limit=limit,
+            workers=workers or os.cpu_count() or 1,
+            on_progress=on_progress,
+        )
+
+
+def search_materials(
+    library: Library, filters: dict[str, Any], *, sort: str, descending: bool, limit: int
+) -> tuple[list[Material], int]:
+    """Return the records that the filter options of the command line allow, and how many there are in all."""
+    from assistant.tools.materials import make_filter
+    from ingest.materials import count, find
+
+    where = make_filter(
+        formula=filters["formula"],
+        chemsys=filters["chemsys"],
+        elements=filters["elements"].replace("-", ",").split(","),
+        exclude=filters["exclude"].replace("-", ",").split(","),
+        nelements=parse_range(filters["nelements"], "--nelements"),
+        nsites=parse_range(filters["nsites"], "--nsites"),
+        band_gap_ev=parse_range(filters["band_gap"], "--band-gap"),
+        e_above_hull_max=filters["hull_max"],
+        spacegroup=filters["spacegroup"],
+        crystal_system=filters["crystal_system"],
+    )
+    with library.reading() as connection:
+        found = find(connection, where, sort=sort, descending=descending, limit=limit, structures=False)
+        return found, count(connection, where)
+
+
+def parse_range(text: str | None, option: str) -> tuple[float | None, float | None] | None:
+    """Read `1..3`, `1..`, `..3` or `2`. Raises BadInput where it is none, or runs backwards."""
+    if text is None:
+        return None
+    first, dots, last = text.partition("..")
+    try:
+        low = float(first) if first.strip() else None
+        high = float(last) if last.strip() else (None if dots else low)
+    except ValueError:
+        low = high = None
+    if low is None and high is None:
+        raise BadInput(f"{option} {text!r} is no range", hint=f"Write {option} 1..3, 1.., ..3 or 2")
+    if low is not None and high is not None and low > high:
+        raise BadInput(f"{option} {text!r} runs backwards", hint=f"Write {option} {last}..{first}")
+    return low, high
 
 
 def run_prune(library: Library) -> list[str]:

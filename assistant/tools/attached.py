@@ -5,13 +5,11 @@ A tool never opens a path: what a model writes must not reach the disk. Files co
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assistant.tools.base import ToolContext
 from ingest.errors import BadInput, NotInLibrary
@@ -121,9 +119,6 @@ def _of_formula(context: ToolContext, wanted: str) -> str:
     return f"Several crystals may share a formula; name one: {', '.join(each.title for each in same)}" if same else ""
 
 
-# --- text to structure ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A structure that pymatgen holds, what to call and to cite, and what had to be assumed."""
@@ -135,93 +130,12 @@ class Parsed:
 
 
 def parse_structure(given: Given) -> Parsed:
-    """Return the structure of a text, read by pymatgen, or by matlit's own readers where pymatgen cannot.
-
-    Raises:
-        BadInput: with the reason why there is none.
-    """
-    from ingest.structure_files import guess_kind
-
-    kind = guess_kind(given.text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parsed = _PARSERS[kind](given)
-    if len(parsed.structure) == 0:
-        raise BadInput(f"{given.name!r} holds no atoms", hint=HOW)
-    if not _has_volume(parsed.structure):
-        raise BadInput(f"the cell of {given.name!r} is flat: it encloses no volume", hint="Check the cell's lengths")
-    return parsed
-
-
-def _has_volume(structure: Structure) -> bool:
-    # Periodic images of a cell flatter than this are so close that a search for neighbours would not end.
-    lattice = structure.lattice
-    thickness = [lattice.volume / area for area in _areas(lattice.matrix) if area > 0]
-    return len(thickness) == 3 and min(thickness) > 0.1
-
-
-def _areas(matrix: Any) -> list[float]:
-    import numpy as np
-
-    return [float(np.linalg.norm(np.cross(matrix[i], matrix[(i + 1) % 3]))) for i in range(3)]
-
-
-def _from_cif(given: Given) -> Parsed:
-    from pymatgen.io.cif import CifParser
+    """Return the first structure of a text. Raises BadInput with the reason why there is none."""
+    from ingest.pymatgen_text import parse_structures
 
     try:
-        parser = CifParser.from_str(given.text)
-        structures = parser.parse_structures(primitive=False, on_error="ignore")
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError, AssertionError):
-        structures = []
-    if not structures:
-        return _from_own_reader(given)
-    notes = [_first_sentence(note) for note in parser.warnings if "not found" not in note]
-    if len(structures) > 1:
-        notes.append(f"the file holds {len(structures)} structures; this is the first")
-    return Parsed(structures[0], given.name, given.source, tuple(dict.fromkeys(notes)))
-
-
-def _first_sentence(note: str) -> str:
-    return " ".join(note.split())[:160]
-
-
-def _from_poscar(given: Given) -> Parsed:
-    from pymatgen.io.vasp import Poscar
-
-    try:
-        structure = Poscar.from_str(given.text).structure
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return _from_own_reader(given)
-    return Parsed(structure, given.name, given.source)
-
-
-def _from_json(given: Given) -> Parsed:
-    from pymatgen.core import Structure
-
-    try:
-        document = json.loads(given.text)
-        document = document.get("structure", document) if isinstance(document, dict) else {}
-        structure = Structure.from_dict(document)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return _from_own_reader(given)
-    return Parsed(structure, given.name, given.source)
-
-
-def _from_own_reader(given: Given) -> Parsed:
-    """Read with gemmi and matlit's own readers, which say what is wrong."""
-    from pymatgen.core import Lattice, Structure
-
-    from ingest.elements import SYMBOLS
-    from ingest.structure_files import parse_text
-
-    found = [each for _, each in parse_text(given.text, name=given.name)]
-    crystal = next((each for each in found if not isinstance(each, BadInput)), None)
-    if crystal is None:
-        reason = next((each for each in found if isinstance(each, BadInput)), BadInput(f"{given.name!r} is empty"))
-        raise BadInput(str(reason), hint=reason.hint or HOW)
-    symbols = [SYMBOLS[number] for number in crystal.numbers.tolist()]
-    return Parsed(Structure(Lattice(crystal.lattice), symbols, crystal.frac), given.name, given.source)
-
-
-_PARSERS = {"cif": _from_cif, "poscar": _from_poscar, "json": _from_json}
+        found = parse_structures(given.text, name=given.name)
+    except BadInput as error:
+        raise BadInput(str(error), hint=error.hint or HOW) from error
+    more = (f"the file holds {len(found)} structures; this is the first",) if len(found) > 1 else ()
+    return Parsed(found[0].structure, given.name, given.source, (*found[0].notes, *more))

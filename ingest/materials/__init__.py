@@ -18,6 +18,7 @@ from ingest.materials.record import (
     Material,
     Quantity,
     crystal_system,
+    merged,
 )
 from ingest.materials.store import (
     DEFAULT_SORT,
@@ -30,6 +31,7 @@ from ingest.materials.store import (
     count,
     element_rows,
     find,
+    insert,
     polymorphs,
     row,
 )
@@ -60,7 +62,9 @@ __all__ = [
     "element_rows",
     "find",
     "formula_key",
+    "insert",
     "lattice_matrix",
+    "merged",
     "parse_records",
     "polymorphs",
     "reduced_formula",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ingest.materials.cells import make_cell, structure_of_row
@@ -135,6 +137,17 @@ def _gap_row(record: Mapping[str, Any]) -> Material:
     )
 
 
+def _bare_structure(record: Mapping[str, Any]) -> Material:
+    """Read a structure in pymatgen's dictionary form that stands by itself."""
+    from ingest.errors import BadInput
+    from ingest.materials.structures import parse_materials
+
+    try:
+        return replace(parse_materials(json.dumps(record), name="the structure")[0], source="")
+    except BadInput as error:
+        raise FieldError("", str(error)) from error
+
+
 def _is_summary(record: Mapping[str, Any]) -> bool:
     # OPTIMADE documents may carry the same two names, but keep their structure in other fields.
     named = {"material_id", "task_id"} & record.keys() and {"formula_pretty", "pretty_formula"} & record.keys()
@@ -148,6 +161,7 @@ FORMATS: tuple[Format, ...] = (  # the first that recognises a record makes the 
     ),
     Format("computed entry", lambda record: {"entry_id", "composition"} <= record.keys(), _computed_entry),
     Format("Materials Project summary", _is_summary, _summary),
+    Format("pymatgen structure", lambda record: {"lattice", "sites"} <= record.keys(), _bare_structure),
     Format("elastic record", lambda record: {"structure", "K_VRH"} <= record.keys(), _elastic),
 )
 

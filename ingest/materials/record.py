@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ingest.materials.formula import formula_key
@@ -143,3 +143,32 @@ class Material:
             "as_of": self.as_of,
             "has_structure": bool(self.structure_json),
         }
+
+
+_OF_THE_CELL = ("nsites", "volume_a3", "density_g_cm3", "magnetisation_ub", "structure_json")
+_OF_THE_GAP = ("band_gap_ev", "band_gap_functional", "is_gap_direct", "as_of")
+
+
+def merged(older: Material, newer: Material) -> Material:
+    """Return what two records of one id say together; where both know, the newer counts.
+
+    What belongs together stays together: the numbers of a cell with its structure, a gap with functional and date. A
+    structure is kept beside a newer record without one only when both cells have as many atoms.
+    """
+    if (older.material_id, older.formula_key) != (newer.material_id, newer.formula_key):
+        return newer
+    kept = {
+        name: getattr(older, name)
+        for name in (field.name for field in fields(Material))
+        if getattr(newer, name) in _UNKNOWN
+    }
+    if newer.nsites is not None and newer.nsites != older.nsites:
+        kept = {name: value for name, value in kept.items() if name not in _OF_THE_CELL}
+    if newer.band_gap_ev is not None:
+        kept = {name: value for name, value in kept.items() if name not in _OF_THE_GAP}
+    elif older.band_gap_ev is not None:
+        kept |= {name: getattr(older, name) for name in _OF_THE_GAP}
+    return replace(newer, **kept)
+
+
+_UNKNOWN: tuple[Any, ...] = (None, "", ())

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ingest.errors import BadInput
@@ -64,10 +64,10 @@ SELECT_FACTS = SELECT_MATERIAL.replace("structure_json", "x'' AS structure_json"
 
 def row(material: Material) -> tuple[object, ...]:
     """Return the values of `COLUMNS`, for `INSERT_MATERIAL`."""
-    values: dict[str, object] = asdict(material) | {
+    values: dict[str, object] = {name: getattr(material, name) for name in _FIELDS} | {
         "elements": material.chemsys,
         "names": json.dumps(material.names, ensure_ascii=False),
-        "structure_json": zlib.compress(material.structure_json.encode(), 6),
+        "structure_json": zlib.compress(material.structure_json.encode(), 3),
         "formula_key": material.formula_key,
         "nelements": material.nelements,
     }
@@ -77,6 +77,39 @@ def row(material: Material) -> tuple[object, ...]:
 def element_rows(material: Material) -> list[tuple[str, str]]:
     """Return the rows of the element link table, for `INSERT_ELEMENT`."""
     return [(element, material.material_id) for element in material.elements]
+
+
+def insert(connection: sqlite3.Connection, records: Sequence[Material]) -> None:
+    """Add or replace records, not their chunks."""
+    ids = [(record.material_id,) for record in records]
+    connection.executemany("DELETE FROM material_elements WHERE material_id = ?", ids)
+    connection.executemany(INSERT_MATERIAL, map(row, records))
+    links = sorted(link for record in records for link in element_rows(record))
+    connection.executemany(INSERT_ELEMENT, links)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record as the library holds it: the text of its chunk ("" where it has none), and whether that has a vector."""
+
+    material: Material
+    text: str
+    embedded: bool
+
+
+def held(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Held]:
+    """Return those of the records `ids` that the library holds."""
+    names = ", ".join(f"m.{column}" for column in COLUMNS)
+    found: dict[str, Held] = {}
+    for start in range(0, len(ids), _VARIABLES):
+        batch = ids[start : start + _VARIABLES]
+        sql = (
+            f"SELECT coalesce(c.text, ''), c.vector IS NOT NULL, {names} FROM materials AS m "
+            f"LEFT JOIN chunks AS c ON c.source = m.material_id WHERE m.material_id IN ({', '.join('?' * len(batch))})"
+        )
+        for text, embedded, *values in connection.execute(sql, batch):
+            found[values[0]] = Held(from_row(values), text, bool(embedded))
+    return found
 
 
 def from_row(values: Sequence[Any]) -> Material:
@@ -91,6 +124,8 @@ def from_row(values: Sequence[Any]) -> Material:
     }
     return Material(**{name: named[name] for name in _FIELDS})
 
+
+_VARIABLES = 500  # question marks in one statement
 
 Range = tuple[float | None, float | None]
 

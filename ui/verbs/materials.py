@@ -1,0 +1,146 @@
+"""Verbs for records of computed materials: bring them in, look them up, search them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ui.command import DONE, FAILED, PARTLY, Context, Verbs, emit, library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingest.materials import Material
+    from ingest.materials.importing import ImportReport
+
+SHOWN_FAILURES = 20
+
+
+@click.group("materials", cls=Verbs)
+def materials() -> None:
+    """Keep records of computed materials: the Materials Project, OPTIMADE, your own structures."""
+
+
+@materials.command(
+    "import",
+    examples="""matlit materials import mp_summary.jsonl.gz
+    matlit materials import structures/ --no-vectors
+    matlit materials import tutorial.pkl --allow-pickle""",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--no-vectors", is_flag=True, help="Found by words and facts only; many times faster. Add them later.")
+@click.option("--allow-pickle", is_flag=True, help="Also read .pkl files (nothing that they name is run).")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, help="Processes (default: one per core).")
+@click.pass_obj
+def import_(context: Context, /, files: tuple[Path, ...], **options: Any) -> int:
+    """Bring records into the library: MP and OPTIMADE JSON, JSON Lines, CIF, POSCAR, pymatgen JSON (.gz too)."""
+    from ui.engine import run_materials_import
+
+    with MaterialsProgress(quiet=context.quiet or context.json) as progress:
+        report = run_materials_import(context.settings(), files, on_progress=progress, **options)
+    emit(context, report.to_json(), lambda: show_import_report(report))
+    if report.failures:
+        return PARTLY if report.read > report.failures else FAILED
+    return DONE
+
+
+@materials.command("show", examples="matlit materials show mp-149")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--structure", is_flag=True, help="With --json: the structure too, in pymatgen's dictionary form.")
+@click.pass_obj
+def show(context: Context, ids: tuple[str, ...], structure: bool) -> int:
+    """Show records by their ids, every number with its unit, per what it is, and its source."""
+    target = library(context)
+    found = [target.material(given) for given in ids]
+    rows = [each.to_json() | ({"structure": each.structure} if structure else {}) for each in found]
+    emit(context, rows if len(rows) > 1 else rows[0], lambda: show_materials(found))
+    return DONE
+
+
+@materials.command(
+    "search",
+    examples="""matlit materials search --chemsys Li-O --hull-max 0 --band-gap 1..3
+    matlit materials search --formula TiO2 --sort band_gap --descending
+    matlit materials search --elements Li,P --exclude Fe --crystal-system cubic --json""",
+)
+@click.option("--elements", default="", metavar="Li,O", help="At least these elements.")
+@click.option("--exclude", default="", metavar="Fe,Co", help="None of these elements.")
+@click.option("--chemsys", default="", metavar="Li-Fe-P-O", help="Exactly these elements.")
+@click.option("--formula", default="", metavar="F", help="This formula, in any spelling: all its polymorphs.")
+@click.option("--nelements", metavar="A..B", help="How many different elements: 3, 2..4, 3..")
+@click.option("--nsites", metavar="A..B", help="Atoms in the cell.")
+@click.option("--band-gap", metavar="A..B", help="Band gap in eV: 1..3, 0.5.., ..2")
+@click.option("--hull-max", type=float, metavar="E", help="Energy above the hull in eV/atom at most; 0 is stable.")
+@click.option("--spacegroup", default="", metavar="G", help="Symbol or number: Fd-3m, 227.")
+@click.option("--crystal-system", default="", metavar="S", help="cubic, hexagonal, trigonal, …")
+@click.option("--sort", default="e_above_hull", show_default=True, metavar="BY", help="What to order by.")
+@click.option("--descending", is_flag=True, help="Largest first.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most N records."
+)
+@click.pass_obj
+def search(context: Context, /, sort: str, descending: bool, limit: int, **filters: Any) -> int:
+    """Find records by what they are; the most stable come first."""
+    from ui.engine import search_materials
+
+    found, total = search_materials(library(context), filters, sort=sort, descending=descending, limit=limit)
+    emit(context, [each.to_json() for each in found], lambda: show_materials(found, total=total))
+    return DONE
+
+
+# --- how it looks -----------------------------------------------------------------------------------------------------
+
+
+def show_materials(found: Sequence[Material], *, total: int | None = None) -> None:
+    """Print one line per record, and how many there are."""
+    from assistant.tools.materials import describe
+    from ui.show import say
+
+    for material in found:
+        say(describe(material))
+    if total is not None:
+        shown = f", {len(found)} shown; more: --limit N" if total > len(found) else ""
+        say(f"{total} record{'' if total == 1 else 's'}{shown}", err=True)
+
+
+def show_import_report(report: ImportReport) -> None:
+    """Print what an import did, and why records were left out."""
+    from ui.show import say
+
+    rate = report.read / report.seconds if report.seconds else 0.0
+    say(
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged, {report.failures} failed; "
+        f"the library holds {report.held} materials ({report.seconds:.1f} s, {rate:,.0f} records/s)"
+    )
+    for failure in report.failed[:SHOWN_FAILURES]:
+        say(f"  {failure.error}" if failure.record else f"  {failure.path}: {failure.error}")
+    if report.failures > SHOWN_FAILURES:
+        say(f"  … and {report.failures - SHOWN_FAILURES} more; all with reasons: --json")
+
+
+class MaterialsProgress:
+    """A line on stderr that tells how far an import or a download is."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._told = False
+
+    def __enter__(self) -> Callable[[ImportReport], None]:
+        return self.show
+
+    def __exit__(self, *exception: object) -> None:
+        if self._told:
+            click.echo("", err=True)
+
+    def show(self, report: ImportReport) -> None:
+        """Draw the line anew, in a terminal only."""
+        import sys
+
+        if self._quiet or not sys.stderr.isatty():
+            return
+        self._told = True
+        rate = report.read / report.seconds if report.seconds else 0.0
+        click.echo(f"\r{report.read:,} records, {report.failures:,} failed, {rate:,.0f}/s ", nl=False, err=True)
