@@ -1,8 +1,9 @@
 """Passages per second and fidelity of the embedders, side by side in one run.
 
-    python benchmarks/embedding.py [--passages 200] [--rounds 3] [--threads 0]
+    python -m benchmarks.embedding [--source fulltext|papers] [--passages 200] [--rounds 3] [--threads 0]
 
-Passages: runs of sentences of `../shared/data/fulltext`, cut by `ingest.chunk` at 200 tokens. The baseline is
+Passages: `../shared/data/fulltext`, or the PDFs of `../shared/data/papers` with all passages of contents pages among
+them, cut by `ingest.chunk` at 200 tokens. The baseline is
 sentence-transformers with torch in fp32 and batches of 32, as llama-index's HuggingFaceEmbedding runs it by default.
 Every round times each embedder once, in turn, so that a busy machine is busy for all; the ratio is taken per round.
 """
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -28,10 +30,14 @@ import numpy as np
 from benchmarks._machine import describe
 from ingest.chunk import chunk_document
 from ingest.embed import Embedder, Vectors, make_embedder, make_tokeniser
+from ingest.library import embedded
+from ingest.readers import read
 from ingest.records import Document, Metadata, Page
 from ingest.settings import ChunkingSettings
 
-FULLTEXT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fulltext" / "corpus.jsonl.gz"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FULLTEXT, PAPERS = DATA / "fulltext" / "corpus.jsonl.gz", DATA / "papers"
+LEADER = "...."  # in passages of contents pages
 OURS = ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2-fp32")
 COLD_START = (
     "import time; started = time.perf_counter(); from pathlib import Path; import sys\n"
@@ -43,7 +49,7 @@ COLD_START = (
 
 def main() -> None:
     arguments = _arguments()
-    passages = _passages(arguments.passages)
+    passages = _passages(arguments.source, arguments.passages)
     counts = make_tokeniser(OURS[0]).count_tokens(passages)
     print(describe("onnxruntime", "tokenizers", "torch", "sentence-transformers"))
     print(f"{len(passages)} passages, {statistics.mean(counts):.0f} tokens on average, {max(counts)} at most")
@@ -55,26 +61,37 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", choices=["fulltext", "papers"], default="fulltext")
     parser.add_argument("--passages", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
     return parser.parse_args()
 
 
-def _passages(number: int) -> list[str]:
+def _passages(source: str, number: int) -> list[str]:
     tokeniser = make_tokeniser(OURS[0])
     texts: list[str] = []
+    for document in _fulltexts() if source == "fulltext" else _papers():
+        chunks = chunk_document(
+            document, paper_id="", metadata=document.metadata, embedder=tokeniser, settings=ChunkingSettings()
+        )
+        texts += [chunk.embedded_text for chunk in embedded(chunks)]
+        if source == "fulltext" and len(texts) > 10 * number:
+            break
+    contents = [text for text in texts if LEADER in text] if source == "papers" else []
+    return contents + random.Random(0).sample(texts, min(number, len(texts)))
+
+
+def _fulltexts() -> Iterator[Document]:
     with gzip.open(FULLTEXT, "rt", encoding="utf-8") as file:
         for line in file:
             record = json.loads(line)
-            document = Document((Page(1, record["body"]),), Metadata(title=record["title"]), "text")
-            chunks = chunk_document(
-                document, paper_id="", metadata=document.metadata, embedder=tokeniser, settings=ChunkingSettings()
-            )
-            texts += [chunk.embedded_text for chunk in chunks]
-            if len(texts) > 10 * number:
-                break
-    return random.Random(0).sample(texts, min(number, len(texts)))
+            yield Document((Page(1, record["body"]),), Metadata(title=record["title"]), "text")
+
+
+def _papers() -> Iterator[Document]:
+    for path in sorted(PAPERS.glob("*.pdf")):
+        yield read(path)
 
 
 def _cold_starts() -> None:

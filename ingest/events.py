@@ -36,11 +36,12 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The file was read and chunked; it is not in the library yet."""
+    """The file was read and chunked; it is not in the library yet. `warnings` say what of it could not be read."""
 
     path: Path
     pages: int
     chunks: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,7 +294,7 @@ class Flow:
         chunks = embedded(prepared.chunks)
         vectors = np.zeros((len(chunks), self._embedder.dimension), dtype=np.float32)
         draft = _Draft(path, prepared, self._supply.stamps[path], chunks, vectors)
-        yield Read(path, len(prepared.pages), len(prepared.chunks))
+        yield Read(path, len(prepared.pages), len(prepared.chunks), prepared.paper.warnings)
         if draft.left:
             self._drafts.append(draft)
         else:

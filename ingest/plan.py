@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ingest.events import Failed, Skipped
 from ingest.library import Failure, Library, Stamp
 from ingest.prepare import Preparer
-from ingest.readers import ReadOptions
+from ingest.readers import ReadOptions, ocr
 from ingest.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def make_plan(task: Task, files: Sequence[Path], library: Library | None) -> Pla
     if library is None:
         return Plan(len(files), reasons=_first(dict.fromkeys(files, "new"), task.limit))
     known, failures, waiting = library.paths(), library.failures(), frozenset(library.waiting())
+    partial = _read_in_part(library) if task.retry_failed else frozenset()
     present = {path: paper for path, (paper, _) in known.items() if paper in waiting and path.exists()}
     skipped: list[Skipped] = []
     failed: list[Failed] = []
@@ -121,21 +122,34 @@ def make_plan(task: Task, files: Sequence[Path], library: Library | None) -> Pla
         stamp = stamp_of(path)
         paper, before = known.get(path, ("", None))
         failure = failures.get(path)
-        if paper and stamp == before and not task.rebuild and paper not in waiting:
+        if paper and stamp == before and not task.rebuild and paper not in waiting | partial:
             skipped.append(Skipped(path, paper))
         elif failure and failure.stamp == stamp and not _try_again(task, failure):
             failed.append(_as_before(failure))
         else:
-            changed = "changed" if stamp != before else "rebuild"
-            reasons[path] = changed if paper else "failed before" if failure else "new"
+            again = paper in partial if paper else failure is not None
+            reasons[path] = _reason(is_known=bool(paper), is_changed=stamp != before, again=again)
     return Plan(
         total=len(skipped) + len(failed) + len(reasons),
         skipped=tuple(skipped),
         failed=tuple(failed),
         reasons=_first(reasons, task.limit),
         homeless=tuple(sorted(waiting - set(present.values()))),
-        forced=waiting | frozenset(paper for paper, _ in known.values() if task.rebuild),
+        forced=waiting | partial | frozenset(paper for paper, _ in known.values() if task.rebuild),
     )
+
+
+def _reason(*, is_known: bool, is_changed: bool, again: bool) -> str:
+    if is_known and is_changed:
+        return "changed"
+    if again:
+        return "failed before"
+    return "rebuild" if is_known else "new"
+
+
+def _read_in_part(library: Library) -> frozenset[str]:
+    """Return the papers with pages that OCR had no time for."""
+    return frozenset(paper.id for paper in library.papers() if any(ocr.UNREAD in warning for warning in paper.warnings))
 
 
 def stamp_of(path: Path) -> Stamp | None:

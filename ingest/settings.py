@@ -58,7 +58,6 @@ class EmbeddingSettings:
     """Which embedding model the library is built with."""
 
     model: str = "all-MiniLM-L6-v2"
-    batch_tokens: int = 8192
     download: bool = False  # may a sentence-transformers model be fetched from its hub
     threads: int = 0  # 0 means one per core
 

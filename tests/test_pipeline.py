@@ -31,6 +31,7 @@ from ingest.pipeline import (
     Updated,
     ingest,
 )
+from ingest.readers import ocr
 from ingest.records import file_digest
 from ingest.settings import ChunkingSettings, EmbeddingSettings, ReadingSettings, Settings
 
@@ -281,6 +282,48 @@ def test_a_broken_file_costs_itself_only_and_is_not_read_again_until_asked(folde
     assert only(events, Found)[0].todo == 0
     _, report = run(folder, library_path, retry_failed=True)
     assert report.failed[0].again
+
+
+@pytest.mark.skipif(not ocr.available(), reason=ocr.why_not() or "OCR is available")
+def test_a_paper_of_which_ocr_read_a_part_is_kept_and_read_again_when_asked(folder, library_path, monkeypatch):
+    scan = folder / "scan.pdf"
+    half_scanned(scan)
+    monkeypatch.setattr("ingest.readers.isolated.OCR_SHARE", 0.001)
+    events, report = run(folder, library_path)
+    assert (report.added, report.failed) == (4, ())
+    (read,) = [event for event in only(events, Read) if event.path == scan]
+    assert "page 2" in read.warnings[0] or "pages 2" in read.warnings[0]
+    assert "--retry-failed" in read.warnings[0]
+    monkeypatch.undo()
+    _, report = run(folder, library_path)
+    assert report.skipped == 4
+    events, report = run(folder, library_path, retry_failed=True)
+    assert [event.path for event in only(events, Updated)] == [scan]
+    with Library.open(library_path) as library:
+        (paper,) = [paper for paper in library.papers() if scan in paper.paths]
+        assert paper.warnings == ()
+        assert "olivine" in " ".join(page.text for page in library.pages(paper.id)).lower()
+    assert is_clean(library_path)
+
+
+def half_scanned(path: Path) -> None:
+    """Write a PDF of one typed page and one that is a picture of a sentence."""
+    from PIL import Image, ImageDraw, ImageFont
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.utils import ImageReader
+    from reportlab.pdfgen.canvas import Canvas
+
+    picture = Image.new("L", (1240, 1754), 255)
+    draw = ImageDraw.Draw(picture)
+    for row in range(12):
+        draw.text(
+            (120, 150 + 60 * row), "The olivine cathode is stable in air.", fill=0, font=ImageFont.load_default(34)
+        )
+    canvas = Canvas(str(path), pagesize=A4)
+    canvas.drawString(72, 700, "This typed page says that the picture on the next one was made by a camera.")
+    canvas.showPage()
+    canvas.drawImage(ImageReader(picture), 0, 0, *A4)
+    canvas.save()
 
 
 def test_a_failed_file_is_read_again_when_it_changes(folder, library_path):

@@ -17,7 +17,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from ingest.errors import ReadError
-from ingest.readers import ReadOptions
+from ingest.readers import ReadOptions, ocr
 from ingest.readers.pdf import read_pdf
 from ingest.readers.prose import Word, clean, keeps_hyphen, vocabulary
 from ingest.readers.symbols import meaning
@@ -445,3 +445,23 @@ def test_signs_of_fonts_without_a_unicode_map_are_read_by_their_glyph_names(shar
 def test_private_symbols_become_what_they_mean() -> None:
     assert [meaning(sign, "Symbol") for sign in "\uf06d\uf0b0\uf0b1"] == ["μ", "°", "±"]
     assert meaning("\uf0d8", "Wingdings-Regular") == "•"
+
+
+@pytest.mark.skipif(not ocr.available(), reason=ocr.why_not() or "OCR is available")
+def test_pages_beyond_the_time_for_ocr_are_named_and_the_others_kept(tmp_path: Path) -> None:
+    def typed(canvas: Canvas) -> None:
+        lines(canvas, 72, 100, ["This page has a text layer of its own, so that it needs no recognition at all."])
+
+    document = read(drawn(tmp_path / "a.pdf", typed, scanned, scanned), ocr="auto", ocr_budget_s=0.5)
+    assert "text layer of its own" in document.pages[0].text
+    (warning,) = document.warnings
+    assert warning.startswith(f"pages 2-3 {ocr.UNREAD}")
+    assert "timeout_s" in warning
+    assert "--retry-failed" in warning
+
+
+@pytest.mark.skipif(not ocr.available(), reason=ocr.why_not() or "OCR is available")
+def test_a_scan_for_which_there_was_no_time_at_all_is_refused_with_that_cause(tmp_path: Path) -> None:
+    with pytest.raises(ReadError) as refused:
+        read(drawn(tmp_path / "a.pdf", scanned), ocr="auto", ocr_budget_s=0.5)
+    assert refused.value.cause == "timeout"

@@ -206,12 +206,15 @@ class IngestProgress:
 
     def show(self, event: Event) -> None:
         """Draw one event."""
-        from ingest.pipeline import Failed, Found, Progress
+        from ingest.pipeline import Failed, Found, Progress, Read
 
         if self._quiet:
             return
         if isinstance(event, Failed):
             self._line(f"failed: {event.path}: {event.error}")
+        elif isinstance(event, Read):
+            for warning in event.warnings:
+                self._line(f"warning: {event.path}: {warning}")
         elif isinstance(event, Found):
             self._update(total=event.total, description="reading")
         elif isinstance(event, Progress):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class ReadOptions:
     password: str | None = field(default=None, repr=False)
     ocr: Literal["auto", "never", "always"] = "auto"
     ocr_languages: str = "eng+jpn"  # Tesseract's names, joined by "+"
+    ocr_budget_s: float = math.inf  # for the OCR of one file; pages beyond it stay unread
     max_pages: int = 5000
     max_file_mb: int = 500
 

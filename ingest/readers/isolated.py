@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 WATCH_INTERVAL_S = 0.05
 START_TIMEOUT_S = 120.0
+OCR_SHARE = 0.7  # of a file's time, after which the pages recognised so far must do
 ORPHAN_GRACE_S = 30.0  # how long past its limit a worker may live whose parent no longer watches
 MEMORY_EXIT = 77
 STDERR_TAIL_BYTES = 4000
@@ -62,8 +63,8 @@ class ReaderPool(Generic[T]):
     what `then` returns is what `map` yields. `then` and `reader` must be picklable: functions or objects of an
     importable module. They are unpickled once per worker, so an object may keep a tokenizer between files.
 
-    `timeout_s` is the wall time one file may take; `memory_mb` the resident memory a worker may reach. A worker over a
-    limit is killed with the programs it started, and replaced.
+    `timeout_s` is the wall time one file may take, OCR_SHARE of it for OCR; `memory_mb` the resident memory a worker
+    may reach. A worker over a limit is killed with the programs it started, and replaced.
     """
 
     @overload
@@ -101,6 +102,7 @@ class ReaderPool(Generic[T]):
         reader: Callable[..., Document] = read,
     ) -> None:
         count = workers or os.cpu_count() or 1
+        options = replace(options, ocr_budget_s=min(options.ocr_budget_s, OCR_SHARE * timeout_s))
         job = pickle.dumps((reader, options, then, timeout_s, memory_mb), protocol=5)
         self._workers = [_Worker(job, timeout_s=timeout_s, memory_mb=memory_mb) for _ in range(count)]
         self._idle: LifoQueue[_Worker] = LifoQueue()  # last in, first out: a few files never start every worker

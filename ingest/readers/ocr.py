@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from ingest.errors import ReadError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_DPI = 200  # 300 reads no better on the scans tried and takes half as long again
 POINTS_PER_INCH = 72
 PAGE_TIMEOUT_S = 120.0
+LEAST_TIME_S = 1.0  # with less left for a page, Tesseract is not started
+UNREAD = "not recognised in time"  # marks the warning of a paper that was read in part
 LONGEST_SIDE = 3000  # pixels; A4 at 250 dpi. Pages that claim to be a metre wide are scans with the wrong size
 LEAST_CONFIDENCE = 55.0  # of a page; scans in a language that is not installed give 30 to 50, poor scans 65 and more
 # Page segmentation with orientation detection: pages scanned sideways or upside down come out right, and the boxes stay
@@ -62,6 +65,29 @@ class Languages:
 
     used: str
     warning: str = ""
+
+
+class Budget:
+    """The time that OCR may still take for one file."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._spent = 0.0
+
+    def recognise(self, render: Callable[[], Image], *, languages: str) -> tuple[OcrLine, ...] | None:
+        """Return what OCR sees on the page that `render` draws; None where the time is over or does not suffice."""
+        left = min(self.seconds - self._spent, PAGE_TIMEOUT_S)
+        if left < LEAST_TIME_S:
+            return None
+        started = monotonic()
+        try:
+            return recognise(render(), languages=languages, timeout_s=left)
+        except ReadError as error:
+            if error.cause == "timeout":
+                return None
+            raise
+        finally:
+            self._spent += monotonic() - started
 
 
 def available() -> bool:

@@ -64,7 +64,7 @@ class _Raw:
 
     glyphs: Glyphs
     recognised: tuple[ocr.OcrLine, ...] | None = None
-    lacks: str = ""  # why it has no text: "image", "garbage", "damaged"
+    lacks: str = ""  # why it has no text: "image", "garbage", "damaged", "unread" (OCR had no time for it)
 
 
 def read_pdf(path: Path, *, options: ReadOptions) -> Document:
@@ -86,7 +86,11 @@ def read_pdf(path: Path, *, options: ReadOptions) -> Document:
                 )
             reader = _reader(data, options.password)
             about = _about(reader)
-            raws = [_raw_page(pdf, number, options, partial(_glyph_names, reader, number)) for number in range(count)]
+            budget = ocr.Budget(options.ocr_budget_s)
+            raws = [
+                _raw_page(pdf, number, options, budget, partial(_glyph_names, reader, number))
+                for number in range(count)
+            ]
         finally:
             pdf.close()
     _refuse_without_text(raws, path, options)
@@ -94,7 +98,7 @@ def read_pdf(path: Path, *, options: ReadOptions) -> Document:
         pages=_pages(raws, about),
         metadata=about.metadata,
         format="pdf",
-        warnings=_warnings(raws),
+        warnings=_warnings(raws, options),
     )
 
 
@@ -321,7 +325,13 @@ def _said(value: object) -> str:
 # ---- pages
 
 
-def _raw_page(pdf: pypdfium2.PdfDocument, number: int, options: ReadOptions, names: Callable[[], GlyphNames]) -> _Raw:
+def _raw_page(
+    pdf: pypdfium2.PdfDocument,
+    number: int,
+    options: ReadOptions,
+    budget: ocr.Budget,
+    names: Callable[[], GlyphNames],
+) -> _Raw:
     import pypdfium2
 
     try:
@@ -331,9 +341,11 @@ def _raw_page(pdf: pypdfium2.PdfDocument, number: int, options: ReadOptions, nam
     try:
         glyphs = read_glyphs(page, names=names)
         lacks = _lacks_text(page, glyphs)
-        if options.ocr == "always" or (lacks and options.ocr == "auto"):
-            recognised = _recognised(page, options)
-            if recognised is not None and (recognised or not lacks):
+        if (options.ocr == "always" or (lacks and options.ocr == "auto")) and ocr.available():
+            recognised = _recognised(page, options, budget)
+            if recognised is None and lacks:
+                return _Raw(glyphs, lacks="unread")
+            if recognised or (recognised is not None and not lacks):
                 return _Raw(glyphs, recognised)
         return _Raw(glyphs, lacks=lacks)
     finally:
@@ -361,13 +373,11 @@ def _image_cover(page: pypdfium2.PdfPage) -> float:
     return float(area / max(width * height, 1.0))
 
 
-def _recognised(page: pypdfium2.PdfPage, options: ReadOptions) -> tuple[ocr.OcrLine, ...] | None:
-    """Return what OCR sees on the page, or None where it is not installed."""
-    if not ocr.available():
-        return None
+def _recognised(page: pypdfium2.PdfPage, options: ReadOptions, budget: ocr.Budget) -> tuple[ocr.OcrLine, ...] | None:
+    """Return what OCR sees on the page, or None where no time was left for it."""
     languages = ocr.choose_languages(options.ocr_languages)
-    image = page.render(scale=ocr.DEFAULT_DPI / ocr.POINTS_PER_INCH).to_pil()
-    return ocr.recognise(image, languages=languages.used)
+    scale = ocr.DEFAULT_DPI / ocr.POINTS_PER_INCH
+    return budget.recognise(lambda: page.render(scale=scale).to_pil(), languages=languages.used)
 
 
 def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions) -> None:
@@ -375,6 +385,13 @@ def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions)
         return
     why = {raw.lacks for raw in raws}
     seen = any(raw.recognised is not None for raw in raws)
+    if "unread" in why:
+        raise ReadError(
+            f"{path.name!r} is scanned, and none of its {len(raws)} pages was recognised within the "
+            f"{options.ocr_budget_s:.0f} s that OCR may take for a file",
+            cause="timeout",
+            hint="Raise timeout_s in the table [reading] of the settings file",
+        )
     hint = "OCR is switched off (ocr = never); allow it with ocr = auto" if options.ocr == "never" else ocr.why_not()
     if seen:
         raise ReadError(f"{path.name!r}: OCR found no text on its {len(raws)} pages", cause="no_text")
@@ -391,8 +408,10 @@ def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions)
     raise ReadError(f"{path.name!r} holds no text on its {len(raws)} pages", cause="no_text")
 
 
-def _warnings(raws: Sequence[_Raw]) -> tuple[str, ...]:
+def _warnings(raws: Sequence[_Raw], options: ReadOptions) -> tuple[str, ...]:
     reasons = {
+        "unread": f"{ocr.UNREAD}: OCR may take {options.ocr_budget_s:.0f} s for a file; to get them raise timeout_s in "
+        "the table [reading] of the settings file and run: matlit ingest --retry-failed",
         "image": "without a text layer (scanned images)",
         "garbage": "with a text layer without meaning (fonts without a Unicode map)",
         "damaged": "damaged",

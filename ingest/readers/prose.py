@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
 from ingest.readers.glyphs import Fragment
@@ -49,7 +50,9 @@ _ACCENTS = dict(
 )
 _ACCENTED = re.compile(f"([{''.join(_ACCENTS)}])([A-Za-z\u0131\u0237])")
 _CLEAN = re.compile("[\ue09d\ue103\ue104\ufb00-\ufb06\u00b4`\u00a8\u02c6-\u02dd\u00af\u00ad\ufffe\x00-\x1f]")
-_LEADERS = re.compile(r"\.{4,}")  # the dots of a table of contents
+LEADER = "....."  # what the dots of a table of contents become: embedders lose their way among a hundred of them
+_LEADERS = re.compile(r"\s*\.{5,}\s*")
+_DOTS = re.compile(r"^[.·…]+$")
 _BAR = re.compile(r"^[-_]{4,}$")  # fraction bars and rules made of characters
 _WORD = re.compile(r"[^\W\d_]+(?:[-\u2010][^\W\d_]+)*")
 
@@ -106,7 +109,21 @@ def words_of(line: Line) -> list[Word]:
         else:
             words[-1] = _joined(words[-1], fragment)
         left = fragment
-    return [cleaned for word in words if (cleaned := _clean(word)).text and not _BAR.match(cleaned.text)]
+    cleaned = [word for each in words if (word := _clean(each)).text and not _BAR.match(word.text)]
+    return _with_short_leaders(cleaned) if line.characters > len(LEADER) else cleaned
+
+
+def _with_short_leaders(words: list[Word]) -> list[Word]:
+    """Join the dots that lead from a title to its page number, wherever as many stand in a row."""
+    kept: list[Word] = []
+    for is_dots, run in groupby(words, key=lambda word: bool(_DOTS.match(word.text))):
+        found = list(run)
+        if is_dots and sum(len(word.text) for word in found) >= len(LEADER):
+            boxes = [word[1:] for word in found]
+            kept.append(Word(LEADER, boxes[0][0], boxes[0][1], boxes[-1][2], boxes[0][3]))
+        else:
+            kept.extend(found)
+    return kept
 
 
 def _glued(left: Fragment, right: Fragment, line: Line) -> bool:
@@ -138,8 +155,8 @@ def _joined(word: Word, fragment: Fragment) -> Word:
 
 
 def _clean(word: Word) -> Word:
-    if "...." in word.text:
-        word = word._replace(text=_LEADERS.sub("", word.text))
+    if LEADER in word.text:
+        word = word._replace(text=_LEADERS.sub(f" {LEADER} ", word.text).strip())
     if word.text.isascii() or not _CLEAN.search(word.text):
         return word
     return word._replace(text=clean(word.text))
