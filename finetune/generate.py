@@ -166,6 +166,10 @@ def _from_run(folder: Path, *, target: str, quantize: str, dtype: str) -> Genera
             f"the run in {str(folder)!r} was trained on {', '.join(run.targets)}, not on {target}",
             hint=f"Ask it for one of those, or train one: matlit finetune prepare … --target {target}",
         )
+    if run.method == "hosted":
+        from finetune.hosted import load_hosted
+
+        return load_hosted(folder, target=target)
     trained = trained_folder(folder)
     if run.method == "full":
         model = load_model(str(trained), dtype=dtype, quantize=quantize)

@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
-from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import SFTConfig, SFTTrainer
 
 from finetune.models import IGNORED, default_device
@@ -31,11 +30,16 @@ from ingest.errors import ModelError
 
 Rows = Sequence[dict[str, list[int]]]
 LOGGED = ("loss", "eval_loss", "learning_rate", "grad_norm", "epoch")
+POOL = 50  # batches that rows of like length are sought in
 TAIL = 20  # logged losses that the final loss is the mean of
 
 
 class EpochOrder(torch.utils.data.Sampler[int]):
-    """The order of rows in one epoch, decided by seed and epoch alone, so that a resumed run sees the same batches."""
+    """The order of rows in one epoch, decided by seed and epoch alone, so that a resumed run sees the same batches.
+
+    With `group`, rows of like length share a batch, and the batches come in random order: were short rows (elements,
+    mostly metals) to come together, the model would learn one kind after the other.
+    """
 
     def __init__(self, lengths: Sequence[int], batch: int, *, seed: int, group: bool) -> None:
         self.lengths, self.batch, self.seed, self.group, self.epoch = list(lengths), batch, seed, group, 0
@@ -49,9 +53,16 @@ class EpochOrder(torch.utils.data.Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        if self.group:
-            return iter(get_length_grouped_indices(self.lengths, self.batch, generator=generator))
-        return iter(torch.randperm(len(self.lengths), generator=generator).tolist())
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        if not self.group:
+            return iter(order)
+        pool = POOL * self.batch
+        pools = (sorted(order[at : at + pool], key=self.lengths.__getitem__) for at in range(0, len(order), pool))
+        batches = [rows[at : at + self.batch] for rows in pools for at in range(0, len(rows), self.batch)]
+        short = [batch for batch in batches if len(batch) < self.batch]  # only the last batch may be short
+        whole = [batch for batch in batches if len(batch) == self.batch]
+        places = torch.randperm(len(whole), generator=generator).tolist()
+        return iter([row for batch in [*(whole[place] for place in places), *short] for row in batch])
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]  # trl is not typed

@@ -38,6 +38,7 @@ class Recipe:
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     lora_modules: str = "q_proj,v_proj"  # or all-linear
+    lora_layers: int = 0  # only in so many of the last layers, which spares the way back through the others; 0: in all
     virtual_tokens: int = 16  # of prefix and prompt tuning
     limit: int = 0  # training rows; 0: all
     validation_rows: int = 200
@@ -56,7 +57,9 @@ class Recipe:
                 raise BadInput(f"there is no {name} {getattr(self, name)!r}", hint=f"Known are {', '.join(known)}")
         least: dict[str, float] = {
             **dict.fromkeys(("batch_size", "accumulation", "save_steps", "eval_steps", "logging_steps"), 1),
-            **dict.fromkeys(("max_steps", "limit", "validation_rows", "patience", "warmup", "weight_decay"), 0),
+            **dict.fromkeys(
+                ("max_steps", "limit", "validation_rows", "patience", "warmup", "weight_decay", "lora_layers"), 0
+            ),
             **{"max_length": 8, "lora_r": 1, "members": 1, "virtual_tokens": 1, "keep": 2},
         }
         for name, bound in least.items():
@@ -97,8 +100,8 @@ class Recipe:
         batches = math.ceil(rows / (self.batch_size * processes))
         return max(1, math.ceil(self.epochs * max(1, math.ceil(batches / self.accumulation))))
 
-    def adapter_config(self) -> Any:
-        """Return peft's configuration of the method."""
+    def adapter_config(self, layers: int) -> Any:
+        """Return peft's configuration of the method for a model with that many layers."""
         from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, TaskType
 
         if self.method in ("lora", "qlora"):
@@ -108,6 +111,9 @@ class Recipe:
                 lora_alpha=self.lora_alpha,
                 lora_dropout=self.lora_dropout,
                 target_modules=modules,
+                layers_to_transform=list(range(max(0, layers - self.lora_layers), layers))
+                if self.lora_layers
+                else None,
                 task_type=TaskType.CAUSAL_LM,
             )
         kind = PrefixTuningConfig if self.method == "prefix" else PromptTuningConfig

@@ -1,4 +1,4 @@
-"""Where the rows of a dataset come from: the library, Materials Project JSON, band gap records.
+"""Where the rows of a dataset come from: the library, Materials Project JSON, the tutorial's dumps, band gap records.
 
 Everything becomes a `Material` first (`ingest.materials` reads the formats), then a crystal with its values. What
 cannot be used is handed back with its reason.
@@ -18,7 +18,8 @@ import numpy as np
 from finetune.tasks import find_target
 from ingest.crystals import Crystal
 from ingest.errors import BadInput
-from ingest.materials import SUFFIXES, BadRecord, Material, parse_records
+from ingest.materials import BadRecord, Material, parse_records
+from ingest.materials.files import find_files
 from ingest.structure_files import to_crystal
 from ingest.structure_text import cell_parameters, reduced_formula
 
@@ -32,6 +33,7 @@ class Source:
 
     paths: tuple[Path, ...] = ()
     library: Library | None = None
+    allow_pickle: bool = False
 
     def files(self) -> list[Path]:
         """Return the files, those of folders in alphabetical order.
@@ -39,18 +41,7 @@ class Source:
         Raises:
             BadInput: a path does not exist, is of no known kind, or a folder holds no records.
         """
-        found: list[Path] = []
-        for path in self.paths:
-            if path.is_dir():
-                inside = sorted(child for child in path.rglob("*") if child.name.lower().endswith(SUFFIXES))
-                if not inside:
-                    raise BadInput(f"the folder {str(path)!r} holds no file of records ({' '.join(SUFFIXES)})")
-                found += inside
-            elif path.exists():
-                found.append(path)
-            else:
-                raise BadInput(f"there is no file {str(path)!r}", hint="Check the path")
-        return found
+        return find_files(list(self.paths))
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file by its name, so that a dataset says exactly what it was made of."""
@@ -60,7 +51,7 @@ class Source:
         """Yield every record; `report` is told of each that cannot be read.
 
         Raises:
-            BadInput: a file cannot be read at all.
+            BadInput: a file cannot be read at all, or is a pickle and `allow_pickle` is off.
         """
         if not self.paths:
             if self.library is None:
@@ -72,7 +63,7 @@ class Source:
             report(str(error))
 
         for path in self.files():
-            yield from parse_records(path, on_error=bad)
+            yield from parse_records(path, on_error=bad, allow_pickle=self.allow_pickle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import pickle
 from pathlib import Path
 
 import pytest
+from tiny import record, write
 
 from finetune.dataset import Choices, prepare, read_card, read_split, read_split_ids
 from finetune.sources import Source
@@ -16,29 +18,7 @@ from finetune.texts import TextCache, render_cached
 from ingest.errors import BadInput
 from ingest.structure_files import to_crystal
 from ingest.structure_text import compact_text, tutorial_prompt
-
-FORMULAS = ["NaCl", "KBr", "LiF", "MgO", "CaO", "NaF", "KCl", "LiCl", "BaO", "SrO"]
-
-
-def record(index: int, **changes: object) -> dict:
-    formula = FORMULAS[index // 2 % len(FORMULAS)]
-    cut = 2 if formula[1].islower() else 1
-    side = 4.0 + 0.01 * index  # so that two cells of one formula are polymorphs, not duplicates
-    return {
-        "material_id": f"mp-{index}",
-        "formula": formula,
-        "band_gap": 0.5 * index,
-        "formation_energy_per_atom": -1.0 - 0.01 * index,
-        "lattice": [side, side, side, 90, 90, 90],
-        "species": [formula[:cut], formula[cut:]],
-        "frac_coords": [[0, 0, 0], [0.5, 0.5, 0.5]],
-        **changes,
-    }
-
-
-def write(path: Path, records: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
-    return path
+from ui.cli import main
 
 
 @pytest.fixture
@@ -246,3 +226,32 @@ def test_an_unknown_target_or_style_is_answered_with_the_known_ones() -> None:
     assert "band_gap" in caught.value.hint
     with pytest.raises(BadInput, match="no structure text 'long'"):
         make_prompt("x", "band_gap", "long")
+
+
+def test_the_tutorials_dumps_are_read_when_that_is_agreed_to(tmp_path: Path) -> None:
+    core = pytest.importorskip("pymatgen.core")
+    documents = [
+        {
+            "material_id": f"mp-{index}",
+            "formula_pretty": "NaCl",
+            "structure": core.Structure(core.Lattice.cubic(4 + 0.1 * index), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3]),
+            "band_gap": 0.25 * index,
+        }
+        for index in range(20)
+    ]
+    path = tmp_path / "20240718_0000.pkl"
+    path.write_bytes(pickle.dumps(documents))
+    with pytest.raises(BadInput, match="is a Python pickle"):
+        make(path, tmp_path / "refused")
+    prepare(Source((path,), allow_pickle=True), tmp_path / "rows", Choices(test=4), workers=1)
+    assert read_split(tmp_path / "rows", "train", limit=1)[0]["prompt"].startswith("Instruction: What is the bandgap")
+
+
+def test_the_library_is_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "records.jsonl", [record(index) for index in range(20)])
+    assert main(["materials", "import", str(path), "--quiet"]) == 0
+    assert (
+        main(["finetune", "prepare", "-o", str(tmp_path / "rows"), "--style", "compact", "--no-cache", "--json"]) == 0
+    )
+    capsys.readouterr()
+    assert read_card(tmp_path / "rows")["usable"] == 20

@@ -374,6 +374,9 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_only() -> None:
     lengths = [index * 7 % 50 for index in range(40)]
     first, again = EpochOrder(lengths, 8, seed=1, group=True), EpochOrder(lengths, 8, seed=1, group=True)
     assert list(first) == list(again)
+    batches = [[lengths[row] for row in list(first)[at : at + 8]] for at in range(0, 40, 8)]
+    assert all(max(batch) - min(batch) <= 15 for batch in batches)  # of 0 to 49
+    assert [max(batch) for batch in batches] != sorted(max(batch) for batch in batches)
     again.set_epoch(1)
     assert list(first) != list(again)
     assert sorted(again) == list(range(40))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ui.command import DONE, INTERRUPTED, Context, Verbs, emit, library, note
+from ui.command import DONE, FAILED, INTERRUPTED, Context, Verbs, emit, library, note
 from ui.verbs.bandgap import evaluate_run, predict_with
 
 
@@ -38,6 +39,7 @@ finetune.add_command(predict_with)
 @click.option("--max-sites", type=int, default=0, metavar="N", help="Leave out larger cells.")
 @click.option("--decimals", type=int, metavar="N", help="Decimals of the answers (default: each target's own).")
 @click.option("--workers", type=int, default=0, metavar="N", help="Processes that render (0: one per core).")
+@click.option("--allow-pickle", is_flag=True, help="Also read .pkl dumps, without running what they name.")
 @click.option("--no-cache", is_flag=True, help="Render every text again.")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset that the folder holds.")
 @click.pass_obj
@@ -47,7 +49,7 @@ def prepare(context: Context, /, paths: tuple[Path, ...], out: Path, **options: 
     from finetune.texts import default_cache
     from ui.show import say
 
-    source, choices = _source(context, paths), _choices(options)
+    source, choices = _source(context, paths, options["allow_pickle"]), _choices(options)
     cache = None if options["no_cache"] else default_cache()
     card = prepare(source, out, choices, cache=cache, workers=options["workers"], overwrite=options["overwrite"])
     emit(context, {"folder": str(out), **card}, lambda: say(card_page(card)))
@@ -55,10 +57,10 @@ def prepare(context: Context, /, paths: tuple[Path, ...], out: Path, **options: 
     return DONE
 
 
-def _source(context: Context, paths: tuple[Path, ...]) -> Any:
+def _source(context: Context, paths: tuple[Path, ...], allow_pickle: bool) -> Any:
     from finetune.sources import Source
 
-    return Source(paths) if paths else Source(library=library(context))
+    return Source(paths, allow_pickle=allow_pickle) if paths else Source(library=library(context))
 
 
 def _choices(options: dict[str, Any]) -> Any:
@@ -148,9 +150,7 @@ def train(context: Context, /, dataset: Path | None, out: Path | None, resume: P
     minutes, dry = options.pop("minutes"), options.pop("dry_run")
     context.settings()  # enforces offline mode
 
-    def report(text: str) -> None:
-        note(context, text)
-
+    report = partial(note, context)
     if resume:
         return _show_run(context, resume, go_on(resume, report=report, minutes=minutes))
     rows, recipe = _given(dataset, "DATASET"), _recipe(options)
@@ -215,3 +215,63 @@ def merge(context: Context, run: Path, out: Path, rows: int, dtype: str) -> int:
     found = merge(run, out, rows=rows, dtype=dtype)
     emit(context, {"folder": str(out), **found.to_json()}, lambda: show_mapping(found.to_json()))
     return DONE
+
+
+@finetune.command(
+    "hosted",
+    examples="""matlit finetune hosted rows -o jobs/first    (what it would cost; nothing is sent)
+    matlit finetune hosted rows -o jobs/first --yes --wait
+    matlit finetune hosted --status jobs/first""",
+)
+@click.argument("dataset", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="The job folder.")
+@click.option("--base", "model", default="gpt-4o-mini-2024-07-18", show_default=True, help="OpenAI model to train.")
+@click.option("--epochs", type=int, default=3, show_default=True, help="Times through the rows.")
+@click.option("--suffix", default="matlit", show_default=True, help="Part of the trained model's name.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the provider's training.")
+@click.option("--limit", type=int, default=0, metavar="N", help="Training rows to take.")
+@click.option("--price", type=float, metavar="USD", help="Per million tokens, where it is not known here.")
+@click.option("--yes", is_flag=True, help="Agree to the cost: upload the rows and create the job.")
+@click.option("--wait", is_flag=True, help="Follow the job to its end.")
+@click.option("--poll", type=float, default=10.0, show_default=True, metavar="SECONDS", help="How often to ask.")
+@click.option("--status", type=click.Path(path_type=Path), metavar="DIR", help="How a job stands.")
+@click.option("--cancel", type=click.Path(path_type=Path), metavar="DIR", help="Cancel a job.")
+@click.pass_obj
+def hosted(context: Context, /, dataset: Path | None, out: Path | None, **options: Any) -> int:
+    """Train on a DATASET at OpenAI: estimate, and after --yes upload, create and follow."""
+    from finetune import hosted as provider
+
+    context.settings()  # enforces offline mode
+    following = {name: options.pop(name) for name in ("yes", "wait", "poll", "status", "cancel")}
+    report = partial(note, context)
+    if following["cancel"]:
+        return _show_job(context, following["cancel"], provider.cancel(following["cancel"], report=report))
+    folder = following["status"]
+    if not folder:
+        rows, folder, order = _given(dataset, "DATASET"), _given(out, "-o DIR"), provider.Order(**options)
+        cost = provider.estimate(rows, order)
+        if not following["yes"]:
+            emit(context, cost.to_json(), lambda: _show_cost(cost))
+            return FAILED if cost.problems else DONE
+        provider.start(rows, folder, order, report=report)
+    look = partial(provider.wait, poll_s=following["poll"]) if following["wait"] else provider.refresh
+    return _show_job(context, folder, look(folder, report=report))
+
+
+def _show_cost(cost: Any) -> None:
+    from ui.show import say, show_mapping
+
+    show_mapping({name: value for name, value in cost.to_json().items() if name != "problems"})
+    for problem in cost.problems[:20]:
+        say(f"would be refused: {problem}")
+    say("Nothing was sent. Add --yes to upload the rows and create the job.")
+
+
+def _show_job(context: Context, folder: Path, job: Any) -> int:
+    from dataclasses import asdict
+
+    from ui.show import show_mapping
+
+    facts = {"job": job.job_id, "status": job.status, "model": job.spec, "error": job.error}
+    emit(context, {"folder": str(folder), **asdict(job), "spec": job.spec}, lambda: show_mapping(facts))
+    return FAILED if job.status == "failed" else DONE
