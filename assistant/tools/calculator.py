@@ -188,6 +188,8 @@ class _Evaluation:
             value = self.value(body, depth=0)
             if target is not None:
                 value = self.converted(value, self.units(target))
+            elif hasattr(value, "units"):
+                value = tidied(value)
             return self.finished(value)
         except pint.DimensionalityError as error:
             raise BadExpression(f"units do not fit in {self.expression!r}: {error}") from error
@@ -315,7 +317,6 @@ class _Evaluation:
 
     def finished(self, value: Any) -> Calculation:
         if hasattr(value, "units"):
-            value = tidied(value)
             magnitude, unit = value.magnitude, f"{value.units:~P}"
         else:
             magnitude, unit = value, ""
@@ -356,13 +357,13 @@ def _spelled(expression: str) -> str:
     for sign, operator in OPERATORS.items():
         text = text.replace(sign, operator)
     text = re.sub(r"%\s*of\b", "% *", text)
-    text = re.sub(r"([^\W\d]+)-(?=\d+(?![\w.]))", _attached_power, text)
+    text = re.sub(r"(?<=[\d.])[eE]-\d+|([^\W\d]+)-(?=\d+(?![\w.]))", _attached_power, text)
     return text if "(" in text else re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
 
 
 def _attached_power(found: re.Match[str]) -> str:
-    """Read the `-3` of `cm-3` as a power; behind a constant it is a subtraction."""
-    return found[0] if found[1] in CONSTANTS else f"{found[1]}^-"
+    """Read the `-3` of `cm-3` as a power; in `1e-3` it is part of the number, behind a constant a subtraction."""
+    return found[0] if found[1] is None or found[1] in CONSTANTS else f"{found[1]}^-"
 
 
 def _factors(tree: Any) -> list[Any]:
