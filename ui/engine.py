@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingest.materials.importing import ImportReport
     from ingest.pipeline import Event, Report
     from ingest.settings import Settings
+    from ui.verbs.materials import MaterialsProgress
 
 PAPER_KINDS: frozenset[ChunkKind] = frozenset({"text", "table", "caption"})
 KINDS: dict[str, frozenset[ChunkKind]] = {"paper": PAPER_KINDS, "material": frozenset({"material"})}
@@ -164,6 +165,51 @@ def run_materials_import(
             workers=workers or os.cpu_count() or 1,
             on_progress=on_progress,
         )
+
+
+def run_materials_download(
+    settings: Settings,
+    *,
+    elements: str,
+    chemsys: str,
+    formula: str,
+    nsites: str | None,
+    band_gap: str | None,
+    fields: str,
+    limit: int | None,
+    optimade: str | None,
+    no_vectors: bool,
+    progress: MaterialsProgress,
+) -> ImportReport:
+    """Download records into the library in force; what had come before an interruption is used."""
+    from assistant.tools.materials import make_filter
+    from ingest.materials.download import Query
+    from ingest.materials.from_mp import download_mp
+    from ingest.materials.from_optimade import download_optimade
+    from ingest.materials.importing import import_materials
+
+    checked = make_filter(elements=elements.replace("-", ",").split(","), chemsys=chemsys, formula=formula)
+    query = Query(
+        elements=tuple(sorted(checked.elements)),
+        chemsys=checked.chemsys,
+        formula=checked.formula,
+        nsites=parse_range(nsites, "--nsites"),
+        band_gap_ev=parse_range(band_gap, "--band-gap"),
+        fields=tuple(part.strip() for part in fields.split(",") if part.strip()),
+        limit=limit,
+    )
+    query.refuse_everything()
+    embedder = None if no_vectors else open_embedder(settings)
+    with open_or_create(settings, embedder) as library:
+        folder = library.info.path / "downloads"
+        if optimade:
+            kept = download_optimade(optimade, query, folder, tell=progress.downloaded)
+        else:
+            key, endpoint = os.environ.get("MP_API_KEY", ""), os.environ.get("MP_API_ENDPOINT", "")
+            kept = download_mp(query, folder, key=key, endpoint=endpoint, tell=progress.downloaded)
+        report = import_materials(library, kept.files(), embedder=embedder, on_progress=progress.imported)
+    kept.remove()
+    return report
 
 
 def search_materials(

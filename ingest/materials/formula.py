@@ -49,7 +49,7 @@ def composition(formula: str, *, field: str = "formula_pretty") -> dict[str, flo
 
 def reduced_formula(amounts: Mapping[str, float]) -> str:
     """Return the reduced formula with the elements in the order of electronegativity: LiFePO4, TiO2."""
-    reduced = _reduced(amounts)
+    reduced = reduced_amounts(amounts)
     order = sorted(reduced, key=lambda element: (electronegativity(element) or math.inf, element))
     return "".join(element + ("" if reduced[element] == 1 else f"{reduced[element]:g}") for element in order)
 
@@ -57,13 +57,14 @@ def reduced_formula(amounts: Mapping[str, float]) -> str:
 def formula_key(formula: str) -> str:
     """Return one key for all ways of writing a formula, "Fe1 Li1 O4 P1". Raises BadInput when it is not a formula."""
     try:
-        reduced = _reduced(composition(formula))
+        reduced = reduced_amounts(composition(formula))
     except FieldError as error:
         raise BadInput(f"the formula {error}", hint="Write it like LiFePO4 or Na3Bi(P2O7)2") from error
     return " ".join(f"{element}{reduced[element]:g}" for element in sorted(reduced))
 
 
-def _reduced(amounts: Mapping[str, float]) -> dict[str, float]:
+def reduced_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Return whole amounts divided by their greatest common divisor, others rounded to four digits."""
     if all(abs(amount - round(amount)) < 1e-6 and round(amount) > 0 for amount in amounts.values()):
         divisor = math.gcd(*(round(amount) for amount in amounts.values()))
         return {element: round(amount) / divisor for element, amount in amounts.items()}

@@ -10,9 +10,10 @@ import click
 from ui.command import DONE, FAILED, PARTLY, Context, Verbs, emit, library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ingest.materials import Material
+    from ingest.materials.download import Progress
     from ingest.materials.importing import ImportReport
 
 SHOWN_FAILURES = 20
@@ -40,11 +41,38 @@ def import_(context: Context, /, files: tuple[Path, ...], **options: Any) -> int
     from ui.engine import run_materials_import
 
     with MaterialsProgress(quiet=context.quiet or context.json) as progress:
-        report = run_materials_import(context.settings(), files, on_progress=progress, **options)
+        report = run_materials_import(context.settings(), files, on_progress=progress.imported, **options)
     emit(context, report.to_json(), lambda: show_import_report(report))
     if report.failures:
         return PARTLY if report.read > report.failures else FAILED
     return DONE
+
+
+@materials.command(
+    "download",
+    examples="""export MP_API_KEY=…
+    matlit materials download --chemsys Li-Fe-P-O
+    matlit materials download --elements Li,O --band-gap 1..3 --nsites ..50 --limit 500
+    matlit materials download --optimade https://oqmd.org/optimade --formula TiO2""",
+)
+@click.option("--elements", default="", metavar="Li,O", help="At least these elements.")
+@click.option("--chemsys", default="", metavar="Li-Fe-P-O", help="Exactly these elements.")
+@click.option("--formula", default="", metavar="F", help="This formula.")
+@click.option("--nsites", metavar="A..B", help="Atoms in the cell: ..20, 2..50")
+@click.option("--band-gap", metavar="A..B", help="Band gap in eV: 1..3, 0.5..")
+@click.option("--fields", default="", metavar="F,G", help="Only these fields of the summaries (default: all we use).")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N records.")
+@click.option("--optimade", metavar="URL", help="From this OPTIMADE provider instead of the Materials Project.")
+@click.option("--no-vectors", is_flag=True, help="Found by words and facts only; many times faster. Add them later.")
+@click.pass_obj
+def download(context: Context, /, **options: Any) -> int:
+    """Fetch records from the Materials Project ($MP_API_KEY, $MP_API_ENDPOINT) or by OPTIMADE; goes on where it was."""
+    from ui.engine import run_materials_download
+
+    with MaterialsProgress(quiet=context.quiet or context.json) as progress:
+        report = run_materials_download(context.settings(), progress=progress, **options)
+    emit(context, report.to_json(), lambda: show_import_report(report))
+    return (PARTLY if report.read > report.failures else FAILED) if report.failures else DONE
 
 
 @materials.command("show", examples="matlit materials show mp-149")
@@ -128,19 +156,28 @@ class MaterialsProgress:
         self._quiet = quiet
         self._told = False
 
-    def __enter__(self) -> Callable[[ImportReport], None]:
-        return self.show
+    def __enter__(self) -> MaterialsProgress:
+        return self
 
     def __exit__(self, *exception: object) -> None:
         if self._told:
             click.echo("", err=True)
 
-    def show(self, report: ImportReport) -> None:
-        """Draw the line anew, in a terminal only."""
+    def imported(self, report: ImportReport) -> None:
+        """Tell how far an import is."""
+        rate = report.read / report.seconds if report.seconds else 0.0
+        self._line(f"{report.read:,} records, {report.failures:,} failed, {rate:,.0f}/s")
+
+    def downloaded(self, progress: Progress) -> None:
+        """Tell how far a download is; waiting is told outside of terminals too."""
+        if progress.why and not self._quiet:
+            click.echo(f"{progress.why}; trying again in {progress.waiting_s:.0f} s", err=True)
+        else:
+            self._line(f"{progress.done:,} of {'?' if progress.total is None else f'{progress.total:,}'} downloaded")
+
+    def _line(self, text: str) -> None:
         import sys
 
-        if self._quiet or not sys.stderr.isatty():
-            return
-        self._told = True
-        rate = report.read / report.seconds if report.seconds else 0.0
-        click.echo(f"\r{report.read:,} records, {report.failures:,} failed, {rate:,.0f}/s ", nl=False, err=True)
+        if not self._quiet and sys.stderr.isatty():
+            self._told = True
+            click.echo(f"\r{text} ", nl=False, err=True)

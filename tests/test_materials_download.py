@@ -1,0 +1,243 @@
+"""Downloads of records: the real mp-api client and OPTIMADE against local servers that fail on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.errors import BadInput
+from ingest.materials import from_mp, parse_records
+from ingest.materials.download import DownloadError, KeyRefused, Progress, Query
+from ingest.materials.from_mp import download_mp
+from ingest.materials.from_optimade import download_optimade, optimade_filter
+from tests.servers.materials_project import KEY, MaterialsProject, Optimade
+from tests.test_materials_import import OPTIMADE
+from ui.cli import main
+
+pytest.importorskip("mp_api.client")
+
+STRUCTURE = {
+    "@module": "pymatgen.core.structure",
+    "@class": "Structure",
+    "lattice": {"matrix": [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]]},
+    "sites": [
+        {"species": [{"element": "Na", "occu": 1}], "abc": [0, 0, 0], "label": "Na"},
+        {"species": [{"element": "Cl", "occu": 1}], "abc": [0.5, 0.5, 0.5], "label": "Cl"},
+    ],
+}
+
+
+def documents(number: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "material_id": f"mp-{1000 + n}",
+            "formula_pretty": "NaCl",
+            "elements": ["Cl", "Na"],
+            "nsites": 2,
+            "band_gap": n / 100,
+            "energy_above_hull": n / 1000,
+            "symmetry": {"crystal_system": "Cubic", "symbol": "Fm-3m", "number": 225},
+            "structure": STRUCTURE,
+            "last_updated": "2025-01-02T03:04:05Z",
+            "unwanted": "x" * 1000,
+        }
+        for n in range(number)
+    ]
+
+
+QUERY = Query(chemsys="Na-Cl")
+
+
+def ids_of(path: Path) -> list[str]:
+    return [json.loads(line)["material_id"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(from_mp, "CHUNK", 5)
+    monkeypatch.setattr(from_mp, "PAGE", 8)
+
+
+@pytest.mark.usefixtures("small")
+def test_only_what_is_needed_is_asked_for_by_id(tmp_path: Path) -> None:
+    with MaterialsProject(documents(12)) as server:
+        kept = download_mp(QUERY, tmp_path, key=KEY, endpoint=server.url)
+    materials = list(parse_records(kept.records))
+    assert [each.material_id for each in materials] == [f"mp-{1000 + n}" for n in range(12)]
+    assert (materials[3].spacegroup_number, materials[3].as_of, materials[3].nsites) == (225, "2025-01-02", 2)
+    assert "unwanted" not in kept.records.read_text()
+    asked = [query for path, query in server.seen if "material_ids" in query]
+    assert [len(query["material_ids"].split(",")) for query in asked] == [5, 5, 2]
+    assert all("structure" in query["_fields"] for query in asked)
+
+
+@pytest.mark.usefixtures("small")
+def test_dropped_connections_busy_and_broken_servers_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    waits: list[float] = []
+    told: list[Progress] = []
+    with MaterialsProject(documents(40), faults=("drop", "429", "500"), rate=0.25, seed=3) as server:
+        kept = download_mp(QUERY, tmp_path, key=KEY, endpoint=server.url, tell=told.append, sleep=waits.append)
+    assert server.failed >= 4
+    assert sorted(ids_of(kept.records)) == sorted(f"mp-{1000 + n}" for n in range(40))
+    assert waits
+    assert any(progress.why for progress in told)
+    assert told[-1] == Progress(40, 40)
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_download_goes_on_where_it_was(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.done >= 10:
+            raise KeyboardInterrupt
+
+    with MaterialsProject(documents(20)) as server:
+        with pytest.raises(KeyboardInterrupt):
+            download_mp(QUERY, tmp_path, key=KEY, endpoint=server.url, tell=interrupt)
+        [records] = tmp_path.rglob("records.jsonl")
+        records.write_text(records.read_text()[:-30])  # a kill in the middle of a line
+        before = len(server.seen)
+        kept = download_mp(QUERY, tmp_path, key=KEY, endpoint=server.url)
+    asked = [query["material_ids"].split(",") for path, query in server.seen[before:] if "material_ids" in query]
+    assert sum(map(len, asked)) == 11
+    assert sorted(ids_of(kept.records)) == sorted(f"mp-{1000 + n}" for n in range(20))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_server_that_stays_broken_is_given_up_and_what_came_is_kept(tmp_path: Path) -> None:
+    with (
+        MaterialsProject(documents(5), faults=("500",), rate=1.0) as server,
+        pytest.raises(DownloadError, match="error") as caught,
+    ):
+        download_mp(QUERY, tmp_path, key=KEY, endpoint=server.url, sleep=lambda _: None)
+    assert "run the same command again" in caught.value.hint
+
+
+@pytest.mark.parametrize("key", ["w" * 32, "short", ""])
+def test_a_wrong_key_is_refused_at_once_and_never_shown(tmp_path: Path, key: str) -> None:
+    waits: list[float] = []
+    with MaterialsProject(documents(5)) as server, pytest.raises(KeyRefused) as caught:
+        download_mp(QUERY, tmp_path, key=key, endpoint=server.url, sleep=waits.append)
+    assert not key or key not in str(caught.value)
+    assert "MP_API_KEY" in caught.value.hint
+    assert waits == []
+    assert not any(key and key in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_filters_limit_and_fields_reach_the_server(tmp_path: Path) -> None:
+    query = Query(elements=("Na",), nsites=(None, 4), band_gap_ev=(0.05, None), fields=("band_gap",), limit=3)
+    with MaterialsProject(documents(12)) as server:
+        kept = download_mp(query, tmp_path, key=KEY, endpoint=server.url)
+    assert ids_of(kept.records) == ["mp-1005", "mp-1006", "mp-1007"]
+    assert set(json.loads(kept.records.read_text().splitlines()[0])) == {"material_id", "formula_pretty", "band_gap"}
+
+
+def test_everything_is_not_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="everything"):
+        download_mp(Query(), tmp_path, key=KEY)
+
+
+# --- OPTIMADE ---------------------------------------------------------------------------------------------------------
+
+
+def entries(number: int) -> list[dict[str, Any]]:
+    return [{**OPTIMADE, "id": str(n)} for n in range(number)]
+
+
+def test_optimade_pages_are_followed_and_failures_survived(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with Optimade(entries(9), faults=("drop", "429", "500"), rate=0.4, seed=1) as server:
+        kept = download_optimade(server.url, QUERY, tmp_path, sleep=waits.append)
+    assert server.failed
+    assert [each.material_id for each in parse_records(kept.records)] == [f"oqmd-{n}" for n in range(9)]
+    assert server.seen[0][1]["filter"] == 'elements HAS ALL "Na", "Cl" AND nelements=2'
+
+
+def test_an_interrupted_optimade_download_goes_on_where_it_was(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 4:
+            raise KeyboardInterrupt
+
+    with Optimade(entries(9)) as server:
+        with pytest.raises(KeyboardInterrupt):
+            download_optimade(server.url, QUERY, tmp_path, tell=interrupt)
+        [records] = tmp_path.rglob("records.jsonl")
+        with records.open("a") as file:
+            file.write('{"half a line')
+        before = len(server.seen)
+        kept = download_optimade(server.url, QUERY, tmp_path)
+        assert len(server.seen) - before == 3
+    assert [each.material_id for each in parse_records(kept.records)] == [f"oqmd-{n}" for n in range(9)]
+
+
+def test_a_next_page_on_another_host_is_not_followed(tmp_path: Path) -> None:
+    with (
+        Optimade(entries(9)) as other,
+        Optimade(entries(9), elsewhere=other.url) as server,
+        pytest.raises(DownloadError, match="another host"),
+    ):
+        download_optimade(server.url, QUERY, tmp_path)
+    assert other.seen == []
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        (Query(formula="TiO2"), 'chemical_formula_reduced="O2Ti"'),
+        (Query(elements=("Li", "O"), nsites=(2, 20)), 'elements HAS ALL "Li", "O" AND nsites>=2 AND nsites<=20'),
+    ],
+)
+def test_queries_in_the_filter_language(query: Query, text: str) -> None:
+    assert optimade_filter(query) == text
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "nonsense"])
+def test_what_is_no_provider_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(BadInput, match="no address"):
+        download_optimade(url, QUERY, tmp_path)
+
+
+def test_another_page_is_no_provider(tmp_path: Path) -> None:
+    with MaterialsProject([]) as server, pytest.raises(BadInput, match="401"):
+        download_optimade(server.url, QUERY, tmp_path)
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["materials", *words])
+        seen = capsys.readouterr()
+        return code, seen.out, seen.err
+
+    return run
+
+
+def test_a_download_ends_in_the_library(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with MaterialsProject(documents(6)) as server:
+        monkeypatch.setenv("MP_API_KEY", KEY)
+        monkeypatch.setenv("MP_API_ENDPOINT", server.url)
+        code, out, err = run("download", "--chemsys", "Na-Cl", "--no-vectors")
+        assert (code, out.split(";")[0]) == (0, "6 added, 0 updated, 0 unchanged, 0 failed")
+        assert run("download", "--chemsys", "Cl-Na", "--no-vectors")[1].startswith("0 added, 0 updated, 6 unchanged")
+    assert KEY not in out + err
+    assert list((tmp_path / "library" / "downloads").iterdir()) == []
+    assert json.loads(run("search", "--formula", "NaCl", "--json")[1])[0]["material_id"] == "mp-1000"
+    with Optimade(entries(3)) as provider:
+        code, out, _ = run("download", "--optimade", provider.url, "--formula", "NaCl", "--no-vectors")
+    assert (code, out.split(",")[0]) == (0, "3 added")
+
+
+def test_without_a_key_the_next_step_is_said(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = run("download", "--formula", "TiO2", "--no-vectors")
+    assert code == 1
+    assert "MP_API_KEY is not set" in err
+    assert "materialsproject.org/api" in err
+    assert "everything" in run("download", "--no-vectors")[2]
