@@ -20,11 +20,13 @@ from ingest.records import Paper
 
 ATTRIBUTED_ABOVE = 0.4  # of a sentence's words, where its numbers are all in the source too
 ATTRIBUTED_WITHOUT_NUMBERS = 0.6
+FEW_WORDS = 3  # with fewer and no number, a sentence says too little to find its source by
 _MARKS = re.compile(r"\s*[\[［]\d{1,3}(?:\s*[,;，、]\s*\d{1,3})*[\]］]")
 _YES_OR_NO = re.compile(
     r"\s*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b|.*か[。?？]?\s*$", re.I
 )
-_LEFTOVERS = re.compile(r"</?(?:source|tool_result|question)s?\b[^>]*>")
+# Tags of ours that a model repeats, and pictures, which a browser would fetch from wherever they point to.
+_LEFTOVERS = re.compile(r"</?(?:source|tool_result|question)s?\b[^>]*>|!\[[^\]]*\]\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,13 @@ def _holds(sentence: str, cited: Sequence[int], sources: Sources, tool_results: 
 
 def _source_of(bare: str, sources: Sources, question: str) -> int:
     numbers = quantities(bare)
+    if not numbers and len(lexical.tokens(bare)) < FEW_WORDS:
+        return 0
     # A bare value, "163 mAh/g", speaks of what was asked.
-    words = bare if re.search(r"[^\W\d_]{4,}|[぀-ヿ一-鿿]{2}", bare) else question
+    alone = numbers and not re.search(r"[^\W\d_]{4,}|[぀-ヿ一-鿿]{2}", bare)
+    words = question if alone else bare
     needed = ATTRIBUTED_ABOVE if numbers else ATTRIBUTED_WITHOUT_NUMBERS
-    fitting = [(shared_words(words, source.evidence), -source.n) for source in sources.all]
+    fitting = [(shared_words(words, source.checked), -source.n) for source in sources.all]
     for share, n in sorted(fitting, reverse=True):
         if share < needed:
             break

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from assistant.polarity import contradiction
 from assistant.quantities import Quantity, occurs, quantities
+from ingest import lexical
 from ingest.records import Box, Page, fold_boxes
 
 Status = Literal["verified", "tool", "unsupported"]
@@ -157,9 +159,14 @@ def quotations(sentence: str) -> list[str]:
 
 
 def shared_words(sentence: str, source: str) -> float:
-    """Return the share of a sentence's content words that occur in `source`, by their stems; 1 where it has none."""
-    words = _content(sentence)
-    return len(words & _content(source)) / len(words) if words else 1.0
+    """Return the share of a sentence's content words that occur in `source`, by their stems; 1 where it has none.
+
+    A sentence of short words only ("It is DMA.") is compared by the index's tokens.
+    """
+    words, said = _content(sentence), _content(source)
+    if not words:
+        words, said = frozenset(lexical.tokens(sentence)), frozenset(lexical.tokens(source))
+    return len(words & said) / len(words) if words else 1.0
 
 
 # --- rewriting text with the way back -----------------------------------------------------------------------------
@@ -329,6 +336,73 @@ _ABBREVIATED = re.compile(
 )
 _QUOTED = re.compile(r"“([^”]+)”|\"([^\"]+)\"|「([^」]+)」|『([^』]+)』")
 _CJK = re.compile("[぀-ヿ一-鿿가-힣]")
+_FUNCTION_WORDS = frozenset(
+    [
+        "about",
+        "after",
+        "also",
+        "although",
+        "been",
+        "before",
+        "being",
+        "between",
+        "both",
+        "cannot",
+        "could",
+        "does",
+        "each",
+        "either",
+        "from",
+        "have",
+        "here",
+        "however",
+        "into",
+        "just",
+        "like",
+        "made",
+        "many",
+        "more",
+        "most",
+        "much",
+        "must",
+        "only",
+        "other",
+        "over",
+        "same",
+        "should",
+        "since",
+        "some",
+        "such",
+        "than",
+        "that",
+        "their",
+        "them",
+        "then",
+        "there",
+        "therefore",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "thus",
+        "under",
+        "used",
+        "using",
+        "very",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "will",
+        "with",
+        "within",
+        "would",
+        "your",
+    ]
+)
 _WORD = re.compile(r"[^\W\d_]{4,}|[^\W_]*\d[^\W_]*")
 
 
@@ -390,6 +464,8 @@ def _numbers_and_words(sentence: str, source: str, tool_results: Sequence[str]) 
         status = "tool"
     if status == "verified" and not _shares_words(sentence, source):
         return "unsupported", "the source speaks of something else"
+    if opposite := contradiction(sentence, source, resembles=shared_words):
+        return "unsupported", opposite
     return status, ""
 
 
@@ -403,7 +479,7 @@ def _shares_words(sentence: str, source: str) -> bool:
 def _content(text: str) -> frozenset[str]:
     # Five letters stand for a word's stem well enough to tell whether two texts speak of the same thing.
     folded = fold(text).text.lower()
-    words = {word[:5] for word in _WORD.findall(folded)}
+    words = {word[:5] for word in _WORD.findall(folded) if word not in _FUNCTION_WORDS}
     return frozenset(words | {a + b for a, b in re.findall(r"(?=([一-鿿ァ-ヺ])([一-鿿ァ-ヺ]))", folded)})
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from assistant.citations import Citation, locate, quotations, shared_words
 from assistant.evidence import Findings
 from assistant.extractive import CELL, Ranked
+from assistant.injection import is_order, without_orders
 from assistant.quantities import occurs, quantities
 from ingest.chunk import sentences
 from ingest.library import Library
@@ -49,15 +50,16 @@ class Source:
 
     @property
     def checked(self) -> str:
-        """Return what claims are checked against: the evidence as it stands, and as it was shown."""
-        shown = _REFERENCE.sub("", self.evidence)
-        return self.evidence if shown == self.evidence else f"{self.evidence}\n{shown}"
+        """Return what claims are checked against: the evidence as it stands and as it was shown, without orders."""
+        kept = without_orders(visible(self.evidence), instead="")
+        shown = _REFERENCE.sub("", kept)
+        return kept if shown == kept else f"{kept}\n{shown}"
 
     def shown(self) -> str:
         """Return the source as a model reads it: without the marks of its own references, which look like ours."""
         page = f' page="{self.page.number}"' if self.hit.chunk.kind != "material" else ""
         title = plain(self.hit.title)[:TITLE_CHARACTERS].replace('"', "'")
-        return f'<source n="{self.n}" title="{title}"{page}>\n{plain(_REFERENCE.sub("", self.evidence))}\n</source>'
+        return f'<source n="{self.n}" title="{title}"{page}>\n{_shown(self.evidence)}\n</source>'
 
 
 @dataclass(slots=True)
@@ -147,8 +149,16 @@ def about_tokens(text: str) -> int:
 
 def plain(text: str) -> str:
     """Return foreign text so that it cannot close or open the tags that mark it as data, nor hide anything."""
-    visible = "".join(char for char in text if char in "\n\t" or char.isprintable())
-    return _DELIMITER.sub("‹", visible).strip()
+    return _DELIMITER.sub("‹", visible(text)).strip()
+
+
+def visible(text: str) -> str:
+    """Return a text without the characters that no eye sees: zero-width ones, directions, tags, controls."""
+    return "".join(char for char in text if char in "\n\t" or char.isprintable())
+
+
+def _shown(text: str) -> str:
+    return plain(without_orders(_REFERENCE.sub("", visible(text))))
 
 
 def best_quote(source: Source, claims: Sequence[str]) -> tuple[int, int]:
@@ -159,6 +169,7 @@ def best_quote(source: Source, claims: Sequence[str]) -> tuple[int, int]:
             if found:
                 return source.start + found.start, source.start + found.end
     spans = [(source.start + left, source.start + right) for left, right in _pieces(source)]
+    spans = [span for span in spans if not is_order(visible(source.page.text[slice(*span)]))]
     together = " ".join(claims)
     return max(
         spans, key=lambda span: _fit(together, source.page.text[slice(*span)]), default=(source.start, source.end)

@@ -67,7 +67,7 @@ def run(library: Path, rows: Path, arms: list[str], *, count: int, seconds: floa
     """Ask what has no row yet, until the time is up."""
     ends = time.monotonic() + seconds
     done = {(row["arm"], row["id"]) for row in read_rows(rows)}
-    left = [(arm, gold) for arm in arms for gold in chosen(count) if (arm, gold.id) not in done]
+    left = [(arm, gold) for gold in chosen(count) for arm in arms if (arm, gold.id) not in done]
     if not left:
         print("every question has its row")
         return
