@@ -72,11 +72,38 @@ class Support:
     features: tuple[float, ...]
 
 
-FEATURES = ("similarity", "coverage", "passage", "near", "rank", "fits", "cue", "window")
-WEIGHTS = np.array([1.5, 2.1, 0.4, 1.8, 2.4, 3.2, 1.5, 1.5], dtype=np.float32)
+FEATURES = (
+    "similarity",  # cosine of the sentence and the question
+    "coverage",  # share of the question's terms, weighted by rarity, that the sentence has
+    "passage",  # cosine of the passage and the question
+    "near",  # coverage of the passage
+    "rank",  # 1, 1/2, 1/3, … for the first, second, third passage
+    "fits",  # a number in a unit that the question asks for
+    "cue",  # words that reasons or definitions come with, where one is asked for
+    "window",  # coverage of the sentence with its neighbours
+    "phrase",  # share of the question's neighbouring words that are neighbours in the sentence
+    "section",  # coverage of the sentence with the title of its section
+    "hit",  # the passage's score against that of the best passage
+    "amount",  # summed rarity of the terms that the sentence has, in tens
+    "table",  # whether it is of a table
+)
+WEIGHTS = np.array([1.5, 2.1, 0.4, 1.8, 2.4, 3.2, 1.5, 1.5, 0, 0, 0, 0, 0], dtype=np.float32)
 
-SUPPORT_FEATURES = ("similarity", "passage", "coverage", "near", "names", "formulas", "unknown", "fits")
-SUPPORT_WEIGHTS = np.array([0.59, 0.52, 0.89, 1.12, 0.58, 1.18, -0.68, 0.13], dtype=np.float32)
+SUPPORT_FEATURES = (
+    "similarity",  # of the most similar sentence
+    "passage",  # of the most similar passage
+    "coverage",  # of the best of the sentences
+    "near",  # of the best of their passages
+    "paper",  # of the passages of one paper together
+    "missing",  # share of the terms that none of the first passages has
+    "rarest",  # weight of the rarest of them, against that of the question's rarest term
+    "names",  # whether the passages have each name in the question
+    "formulas",  # and each formula
+    "unknown",  # whether a plain word of the question stands nowhere in the library
+    "fits",  # coverage of the best sentence with a number in a unit that is asked for
+    "says",  # coverage of the best sentence with the words of a reason or a definition, where one is asked for
+)
+SUPPORT_WEIGHTS = np.array([0.59, 0.52, 0.89, 1.12, 0, 0, 0, 0.58, 1.18, -0.68, 0.13, 0], dtype=np.float32)
 SUPPORT_BIAS = -2.89
 
 
@@ -121,7 +148,7 @@ def support(question: Question, ranked: Sequence[Ranked], *, in_paper: InPaper) 
     top = ranked[:CONSIDERED]
     passages = [_passage_tokens(one.candidate) | _tokens(one.candidate) for one in top]
     sources = frozenset(one.candidate.hit.chunk.source for one in top)
-    features = _support_features(question, top, passages, lambda term: in_paper(term, sources))
+    features = _support_features(question, ranked, passages, lambda term: in_paper(term, sources))
     missing = tuple(term.surface for term in question.terms if _is_missing(term, passages) and not term.everyday)
     unknown = tuple(term.surface for term in question.terms if term.frequency == 0 and term.surface in missing)
     # A formula that occurs nowhere in the library settles it: what is said of other materials is no answer.
@@ -277,6 +304,7 @@ def _features(question: Question, pool: Sequence[Candidate], similarities: Matri
     places = {chunk: place for place, chunk in enumerate(dict.fromkeys(candidate.hit.chunk.id for candidate in pool))}
     passages: Mapping[str, frozenset[str]] = {c.hit.chunk.id: _passage_tokens(c) for c in pool}
     tokens = [_tokens(candidate) for candidate in pool]
+    best = max((candidate.hit.score for candidate in pool), default=0.0) or 1.0
     rows: list[tuple[float, ...]] = []
     for i, candidate in enumerate(pool):
         beside = [j for j in (i - 1, i + 1) if 0 <= j < len(pool) and _adjacent(pool[j], candidate)]
@@ -291,6 +319,11 @@ def _features(question: Question, pool: Sequence[Candidate], similarities: Matri
                 _fits(question, candidate.text),
                 _cue(question, candidate.text),
                 question.coverage(window),
+                question.phrasing(lexical.tokens(candidate.text)),
+                question.coverage(tokens[i] | frozenset(lexical.tokens(candidate.section))),
+                candidate.hit.score / best,
+                sum(term.weight * term.covered(tokens[i]) for term in question.terms) / 10,
+                float(candidate.hit.chunk.kind == "table"),
             )
         )
     return rows
@@ -339,6 +372,8 @@ def _cue(question: Question, text: str) -> float:
 
 
 def _repeats(one: Ranked, other: Ranked) -> bool:
+    if one.candidate.hit.chunk.kind == "table":  # two parts of a table share every word but the numbers
+        return one.candidate.text == other.candidate.text
     if float(one.vector @ other.vector) >= REPEATS:
         return True
     left, right = _tokens(one.candidate), _tokens(other.candidate)
@@ -351,18 +386,45 @@ def _is_missing(term: Term, passages: Sequence[frozenset[str]]) -> bool:
 
 def _support_features(
     question: Question,
-    top: Sequence[Ranked],
+    ranked: Sequence[Ranked],
     passages: Sequence[frozenset[str]],
     in_paper: Callable[[Term], bool],
 ) -> tuple[float, ...]:
-    if not top:
+    if not ranked:
         return (0.0,) * len(SUPPORT_FEATURES)
-    similarity, coverage, dense, near = (max(one.features[i] for one in top) for i in range(4))
-    names = min((_named(term, passages, in_paper) for term in question.terms if term.name), default=1.0)
-    formulas = min((_named(term, passages, in_paper) for term in question.terms if term.formula), default=1.0)
+    lacking = [term for term in question.terms if _is_missing(term, passages) and not term.everyday]
+    heaviest = max((term.weight for term in question.terms), default=1.0)
     unknown = any(term.frequency == 0 and not (term.everyday or term.name or term.formula) for term in question.terms)
-    fits = max(one.features[FEATURES.index("fits")] for one in top) if question.kind == "number" else 1.0
-    return similarity, dense, coverage, near, names, formulas, float(unknown), fits
+    names = [_named(term, passages, in_paper) for term in question.terms if term.name]
+    formulas = [_named(term, passages, in_paper) for term in question.terms if term.formula]
+    return (
+        _highest(ranked, "similarity"),
+        _highest(ranked, "passage"),
+        _highest(ranked, "coverage"),
+        _highest(ranked, "near"),
+        max(question.coverage(tokens) for tokens in _by_source(ranked)),
+        len(lacking) / max(len(question.terms), 1),
+        max((term.weight for term in lacking), default=0.0) / heaviest,
+        min(names, default=1.0),
+        min(formulas, default=1.0),
+        float(unknown),
+        _highest(ranked, "coverage", "fits" if question.kind in ("number", "date") else ""),
+        _highest(ranked, "coverage", "cue" if question.kind in _CUES else ""),
+    )
+
+
+def _highest(ranked: Sequence[Ranked], feature: str, times: str = "") -> float:
+    """Return the highest value of a feature, or of its product with another one."""
+    one, other = FEATURES.index(feature), FEATURES.index(times) if times else None
+    return max(each.features[one] * (1.0 if other is None else each.features[other]) for each in ranked)
+
+
+def _by_source(ranked: Sequence[Ranked]) -> list[set[str]]:
+    """Return the tokens of all the passages of each paper together."""
+    found: dict[str, set[str]] = {}
+    for one in ranked:
+        found.setdefault(one.candidate.hit.chunk.source, set()).update(_passage_tokens(one.candidate))
+    return list(found.values())
 
 
 def _named(term: Term, passages: Sequence[frozenset[str]], in_paper: Callable[[Term], bool]) -> float:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from assistant import glossary
@@ -58,6 +59,12 @@ class Question:
         """Return the share of the question's terms, weighted by rarity, that a text with these tokens covers."""
         total = sum(term.weight for term in self.terms)
         return sum(term.weight * term.covered(tokens) for term in self.terms) / total if total else 0.0
+
+    def phrasing(self, tokens: Sequence[str]) -> float:
+        """Return the share of the question's pairs of neighbouring words that are neighbours in a text, too."""
+        own = lexical.tokens(self.english)
+        pairs = set(pairwise(own))
+        return len(pairs & set(pairwise(tokens))) / len(pairs) if pairs else 0.0
 
 
 def understand(text: str) -> Question:

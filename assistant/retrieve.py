@@ -70,8 +70,8 @@ def search(
     dense = {} if vector is None else dict(library.dense(vector, k=depth, where=where))
     lexical = {} if mode == "dense" else dict(_lexical(library, asked, k=depth, where=where))
     if vector is not None and lexical:
-        missing = [each for each in lexical if each not in dense]
-        scores = fuse(dense | cosines(library, vector, missing), lexical, cut=len(lexical) == depth)
+        dense |= cosines(library, vector, [each for each in lexical if each not in dense])
+        scores = fuse(dense, lexical, cut=len(lexical) == depth)
     else:
         scores = dense or lexical
     scores = _records_weighed(library, scores, asked, where)
