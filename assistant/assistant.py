@@ -70,9 +70,10 @@ class Assistant:
     or any llama-index LLM. `tools` are typed functions of your own beside the built-in ones; one that is not marked
     with `assistant.tools.read_only` runs only where `confirm(name, arguments)` says so. `manner` sets strategy, bounds
     and how much evidence is shown, `model_options` go to `ChatModel.from_spec`, and `translator` is the model that
-    translates quotes ("": the one that answers). `k` passages are retrieved per question. `offline` keeps everything
-    on this machine; `download` allows an embedding model to be fetched. With `keep_journal` every answer is written to
-    the library's journal. An assistant may be asked from several threads at once.
+    translates quotes ("": the one that answers). `k` passages are retrieved per question; `rerank` names a cross-encoder
+    that orders them anew. `offline` keeps everything on this machine; `download` allows an embedding model to be
+    fetched. With `keep_journal` every answer is written to the library's journal. An assistant may be asked from several
+    threads at once.
 
     Raises:
         UnknownSpec: `model` names no known provider.
@@ -94,6 +95,7 @@ class Assistant:
         download: bool = False,
         threads: int = 0,
         embedder: Embedder | None = None,
+        rerank: str = "",
         bandgap_model: Any = "shipped",
         keep_journal: bool = True,
     ) -> None:
@@ -105,6 +107,7 @@ class Assistant:
         self._own_tools = tuple(tools)
         self._confirm = confirm
         self._bandgap_model = bandgap_model
+        self._rerank = rerank
         self._k = k
         self._offline = offline
         self._download = download
@@ -140,12 +143,13 @@ class Assistant:
 
     def search(self, query: str, *, k: int = 10, where: Filter | None = None, mode: Mode = "hybrid") -> list[Hit]:
         """Return the `k` best passages for `query`."""
-        return search(self.library, self.embedder, query, k=k, where=where or Filter(), mode=mode)
+        return search(self.library, self.embedder, query, k=k, where=where or Filter(), mode=mode, rerank=self._rerank)
 
     def find(self, question: str, *, k: int | None = None, where: Filter | None = None) -> Findings:
         """Return what an answer to `question` rests on: passages, their sentences ranked, and whether they suffice."""
         k = self._k if k is None else k
-        return find(self.library, self.embedder, checked_question(question), k=k, where=where or Filter())
+        asked = checked_question(question)
+        return find(self.library, self.embedder, asked, k=k, where=where or Filter(), rerank=self._rerank)
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answer `question`, or abstain. The options are those of `stream`.

@@ -11,7 +11,7 @@ from typing import Any
 
 from assistant import extractive
 from assistant.question import Question, Term, tokens_of, understand, weigh
-from assistant.retrieve import has_words, search
+from assistant.retrieve import Rerank, has_words, search
 from assistant.wording import reads_english_only
 from ingest import lexical
 from ingest.embed import Embedder
@@ -40,11 +40,13 @@ class Findings:
         )
 
 
-def find(library: Library, embedder: Embedder, text: str, *, k: int, where: Filter) -> Findings:
+def find(
+    library: Library, embedder: Embedder, text: str, *, k: int, where: Filter, rerank: Rerank | str = ""
+) -> Findings:
     """Return what an answer to the question `text` rests on: passages, their sentences ranked, whether they suffice."""
     question = _understood(library, text)
     query = _for_embedder(question, embedder)
-    hits = search(library, embedder, text, k=k, where=where) if has_words(text) else []
+    hits = search(library, embedder, text, k=k, where=where, rerank=rerank) if has_words(text) else []
     pool = extractive.candidates(hits, library.page)
     ranked = extractive.rank(question, pool, query=embedder.embed_query(query), embed=embedder.embed_documents)
     support = extractive.support(question, ranked, in_paper=lambda term, papers: _in_papers(library, term, papers))

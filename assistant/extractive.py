@@ -251,7 +251,8 @@ def _cut_edges(page: Page) -> tuple[set[int], set[int]]:
     prose = [block for block in page.blocks if block.kind in ("text", "front", "scattered")]
     if not prose:
         return set(), set()
-    opens, closes = {prose[0].start}, {prose[-1].end}
+    under_heading = any(block.kind == "heading" and block.start < prose[0].start for block in page.blocks)
+    opens, closes = set() if under_heading else {prose[0].start}, {prose[-1].end}
     for before, after in pairwise(prose):
         if before.kind == "scattered":
             opens.add(after.start)

@@ -6,6 +6,7 @@ The candidates come from `ingest.index` through the library; here is decided how
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
@@ -53,7 +54,7 @@ def search(
     k: int = 10,
     where: Filter = Filter(),  # noqa: B008 - frozen
     mode: Mode = "hybrid",
-    rerank: Rerank | str | None = None,
+    rerank: Rerank | str = "",
     diversity: float = 0.0,
 ) -> list[Hit]:
     """Return the `k` best passages for `query` that `where` allows, best first.
@@ -76,7 +77,7 @@ def search(
         scores = dense or lexical
     scores = _records_weighed(library, scores, asked, where)
     hits = _hits(library, scores, dense, lexical, wanted=max(k, RERANKED) if rerank or diversity else k)
-    if rerank is not None:
+    if rerank:
         hits = _reranked(text, hits, rerank)
     if diversity:
         hits = _diverse(hits, diversity)
@@ -245,8 +246,12 @@ def _reranked(query: str, hits: Sequence[Hit], rerank: Rerank | str) -> list[Hit
     return sorted(scored, key=lambda hit: -hit.score)
 
 
+@lru_cache(maxsize=1)
 def cross_encoder(name: str) -> Rerank:
-    """Return a reranker: the sentence-transformers CrossEncoder of that name or folder, from this machine only."""
+    """Return a reranker: the sentence-transformers CrossEncoder of that name or folder, from this machine only.
+
+    It is loaded once. Raises `BadInput` where there is no such model on this machine.
+    """
     from sentence_transformers import CrossEncoder
 
     try:
@@ -254,7 +259,7 @@ def cross_encoder(name: str) -> Rerank:
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{name!r} is no cross-encoder on this machine: {error}",
-            hint="Give the folder of one, or search without reranking",
+            hint="Set search.rerank to the folder of one, or to nothing to search without",
         ) from error
     return lambda query, passages: [float(score) for score in model.predict([(query, each) for each in passages])]
 

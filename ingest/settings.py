@@ -76,6 +76,7 @@ class SearchSettings:
 
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
     k: int = 10
+    rerank: str = ""  # a cross-encoder of sentence-transformers, by name or folder, that orders the best 50 anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assistant.retrieve import fuse, search
+from assistant.retrieve import cross_encoder, fuse, search
 from ingest import index, lexical
 from ingest.embed import EmbedderInfo
 from ingest.errors import BadInput
@@ -205,6 +205,38 @@ def test_a_passage_that_repeats_a_better_one_is_left_out(tmp_path: Path) -> None
             add(writer, "Preprint", 2020, [("Results", "text", passage)])
             add(writer, "Printed", 2021, [("Results", "text", passage + " Indeed.")])
         assert len(search(library, EMBEDDER, "annealing vacancies")) == 1
+
+
+@pytest.fixture(scope="module")
+def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a cross-encoder of two thousand weights that nothing has trained."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("cross-encoder")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]))
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(vocab_size=15, num_labels=1, max_position_embeddings=512, **size))
+    model.save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt"), model_max_length=512).save_pretrained(folder)
+    CrossEncoder(str(folder)).save_pretrained(str(folder))
+    return str(folder)
+
+
+def test_a_cross_encoder_in_a_folder_reranks(library: Library, tiny_cross_encoder: str) -> None:
+    query = "lithium cathode oxygen"
+    plain = search(library, EMBEDDER, query)
+    reranked = search(library, EMBEDDER, query, rerank=tiny_cross_encoder)
+    judged = cross_encoder(tiny_cross_encoder)(query, [hit.chunk.embedded_text for hit in reranked])
+    assert set(texts(reranked)) == set(texts(plain))
+    assert [hit.score for hit in reranked] == pytest.approx(sorted(judged, reverse=True), abs=1e-5)
+
+
+def test_a_cross_encoder_that_is_not_here_is_refused(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no cross-encoder on this machine"):
+        search(library, EMBEDDER, "lithium", rerank=str(tmp_path / "nowhere"))
 
 
 def test_a_reranker_decides_the_order(library: Library) -> None:

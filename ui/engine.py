@@ -58,6 +58,7 @@ def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assist
         offline=models.offline,
         download=settings.embedding.download,
         threads=settings.embedding.threads,
+        rerank=settings.search.rerank,
     )
 
 
