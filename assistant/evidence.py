@@ -56,7 +56,8 @@ def find(
 def papers_of(library: Library, hits: Sequence[Hit]) -> dict[str, Paper]:
     """Return the papers that the passages stand in, by id, in the order of the passages."""
     sources = dict.fromkeys(hit.chunk.source for hit in hits if hit.chunk.kind != "material")
-    return {source: library.paper(source) for source in sources}
+    found = {paper.id: paper for paper in library.papers(list(sources))}
+    return {source: found[source] for source in sources if source in found}
 
 
 def translates(question: Question, embedder: str) -> bool:

@@ -101,9 +101,10 @@ SUPPORT_FEATURES = (
     "formulas",  # and each formula
     "unknown",  # whether a plain word of the question stands nowhere in the library
     "fits",  # coverage of the best sentence with a number in a unit that is asked for
+    "asked",  # how far one sentence, with its section, covers what is asked for, and its passage the rest, multiplied
     "says",  # coverage of the best sentence with the words of a reason or a definition, where one is asked for
 )
-SUPPORT_WEIGHTS = np.array([0.59, 0.52, 0.89, 1.12, 0, 0, 0, 0.58, 1.18, -0.68, 0.13, 0], dtype=np.float32)
+SUPPORT_WEIGHTS = np.array([0.59, 0.52, 0.89, 1.12, 0, 0, 0, 0.58, 1.18, -0.68, 0.13, 0, 0], dtype=np.float32)
 SUPPORT_BIAS = -2.89
 
 
@@ -410,8 +411,15 @@ def _support_features(
         min(formulas, default=1.0),
         float(unknown),
         _highest(ranked, "coverage", "fits" if question.kind in ("number", "date") else ""),
+        max(_asked(question, one.candidate) for one in ranked),
         _highest(ranked, "coverage", "cue" if question.kind in _CUES else ""),
     )
+
+
+def _asked(question: Question, candidate: Candidate) -> float:
+    tokens = _tokens(candidate)
+    section = frozenset(lexical.tokens(candidate.section))
+    return question.coverages(tokens | section, tokens | _passage_tokens(candidate))
 
 
 def _highest(ranked: Sequence[Ranked], feature: str, times: str = "") -> float:

@@ -197,7 +197,7 @@ def _hits(
                 seen[words] = None
                 kept.append(chunk)
         start += size
-    titles = _titles(library, kept[:wanted])
+    titles = _titles(library, kept[:wanted])  # without those that another process has taken out meanwhile
     return [
         Hit(
             chunk=chunk,
@@ -208,6 +208,7 @@ def _hits(
             metadata=titles[chunk.source][1],
         )
         for chunk in kept[:wanted]
+        if chunk.source in titles
     ]
 
 
@@ -221,16 +222,12 @@ def _repeats(words: frozenset[str], seen: dict[frozenset[str], None]) -> bool:
 
 
 def _titles(library: Library, chunks: Sequence[Chunk]) -> dict[str, tuple[str, Metadata]]:
-    found: dict[str, tuple[str, Metadata]] = {}
-    for chunk in chunks:
-        if chunk.source in found:
-            continue
-        if chunk.kind == "material":
-            title = f"{library.material(chunk.source).formula_pretty} ({chunk.source})"
-            found[chunk.source] = (title, Metadata(title=title))
-        else:
-            paper = library.paper(chunk.source)
-            found[chunk.source] = (paper.title, paper.metadata)
+    of_papers = {chunk.source for chunk in chunks if chunk.kind != "material"}
+    of_records = {chunk.source for chunk in chunks} - of_papers
+    found = {paper.id: (paper.title, paper.metadata) for paper in library.papers(sorted(of_papers))}
+    for record in library.materials(material_ids=sorted(of_records), structures=False) if of_records else []:
+        title = f"{record.formula_pretty} ({record.material_id})"
+        found[record.material_id] = (title, Metadata(title=title))
     return found
 
 

@@ -137,10 +137,10 @@ class Library:
 
     # What is in it
 
-    def papers(self) -> list[Paper]:
-        """Return every paper, by path."""
+    def papers(self, ids: Sequence[str] | None = None) -> list[Paper]:
+        """Return every paper, or those of `ids` that are there, by path."""
         with self.reading() as connection:
-            return catalog.select_papers(connection)
+            return catalog.select_papers(connection, ids)
 
     def paper(self, id_or_prefix: str) -> Paper:
         """Return the paper with that id; a few digits are enough where they fit one paper only."""
