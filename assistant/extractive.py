@@ -81,13 +81,8 @@ FEATURES = (
     "fits",  # a number in a unit that the question asks for
     "cue",  # words that reasons or definitions come with, where one is asked for
     "window",  # coverage of the sentence with its neighbours
-    "phrase",  # share of the question's neighbouring words that are neighbours in the sentence
-    "section",  # coverage of the sentence with the title of its section
-    "hit",  # the passage's score against that of the best passage
-    "amount",  # summed rarity of the terms that the sentence has, in tens
-    "table",  # whether it is of a table
 )
-WEIGHTS = np.array([1.5, 2.1, 0.4, 1.8, 2.4, 3.2, 1.5, 1.5, 0, 0, 0, 0, 0], dtype=np.float32)
+WEIGHTS = np.array([1.5, 2.1, 0.4, 1.8, 2.4, 3.2, 1.5, 1.5], dtype=np.float32)
 
 SUPPORT_FEATURES = (
     "similarity",  # of the most similar sentence
@@ -100,12 +95,9 @@ SUPPORT_FEATURES = (
     "names",  # whether the passages have each name in the question
     "formulas",  # and each formula
     "unknown",  # whether a plain word of the question stands nowhere in the library
-    "fits",  # coverage of the best sentence with a number in a unit that is asked for
-    "asked",  # how far one sentence, with its section, covers what is asked for, and its passage the rest, multiplied
-    "says",  # coverage of the best sentence with the words of a reason or a definition, where one is asked for
 )
-SUPPORT_WEIGHTS = np.array([0.59, 0.52, 0.89, 1.12, 0, 0, 0, 0.58, 1.18, -0.68, 0.13, 0, 0], dtype=np.float32)
-SUPPORT_BIAS = -2.89
+SUPPORT_WEIGHTS = np.array([0.48, 0.41, 0.61, 0.74, 0.78, -0.72, -0.79, 0.71, 0.51, -0.07], dtype=np.float32)
+SUPPORT_BIAS = -1.98
 
 
 def candidates(hits: Sequence[Hit], page_of: PageOf) -> list[Candidate]:
@@ -306,7 +298,6 @@ def _features(question: Question, pool: Sequence[Candidate], similarities: Matri
     places = {chunk: place for place, chunk in enumerate(dict.fromkeys(candidate.hit.chunk.id for candidate in pool))}
     passages: Mapping[str, frozenset[str]] = {c.hit.chunk.id: _passage_tokens(c) for c in pool}
     tokens = [_tokens(candidate) for candidate in pool]
-    best = max((candidate.hit.score for candidate in pool), default=0.0) or 1.0
     rows: list[tuple[float, ...]] = []
     for i, candidate in enumerate(pool):
         beside = [j for j in (i - 1, i + 1) if 0 <= j < len(pool) and _adjacent(pool[j], candidate)]
@@ -321,11 +312,6 @@ def _features(question: Question, pool: Sequence[Candidate], similarities: Matri
                 _fits(question, candidate.text),
                 _cue(question, candidate.text),
                 question.coverage(window),
-                question.phrasing(lexical.tokens(candidate.text)),
-                question.coverage(tokens[i] | frozenset(lexical.tokens(candidate.section))),
-                candidate.hit.score / best,
-                sum(term.weight * term.covered(tokens[i]) for term in question.terms) / 10,
-                float(candidate.hit.chunk.kind == "table"),
             )
         )
     return rows
@@ -410,22 +396,12 @@ def _support_features(
         min(names, default=1.0),
         min(formulas, default=1.0),
         float(unknown),
-        _highest(ranked, "coverage", "fits" if question.kind in ("number", "date") else ""),
-        max(_asked(question, one.candidate) for one in ranked),
-        _highest(ranked, "coverage", "cue" if question.kind in _CUES else ""),
     )
 
 
-def _asked(question: Question, candidate: Candidate) -> float:
-    tokens = _tokens(candidate)
-    section = frozenset(lexical.tokens(candidate.section))
-    return question.coverages(tokens | section, tokens | _passage_tokens(candidate))
-
-
-def _highest(ranked: Sequence[Ranked], feature: str, times: str = "") -> float:
-    """Return the highest value of a feature, or of its product with another one."""
-    one, other = FEATURES.index(feature), FEATURES.index(times) if times else None
-    return max(each.features[one] * (1.0 if other is None else each.features[other]) for each in ranked)
+def _highest(ranked: Sequence[Ranked], feature: str) -> float:
+    place = FEATURES.index(feature)
+    return max(one.features[place] for one in ranked)
 
 
 def _by_source(ranked: Sequence[Ranked]) -> list[set[str]]:

@@ -67,7 +67,7 @@ _COMPOUNDS = {
 def _elements_and_compounds() -> dict[str, tuple[str, ...]]:
     """Return the elements' Japanese names, but those of one character, and the names of their simple compounds."""
     names = {name: english_name(symbol) for name, symbol in NAMES.items() if SCRIPT.search(name)}
-    compounds = {
+    compounds: dict[str, tuple[str, ...]] = {
         before + name: (f"{english} {after}",)
         for before, after in _COMPOUNDS.items()
         for name, english in names.items()

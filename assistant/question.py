@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 from assistant import glossary
@@ -53,45 +52,25 @@ class Question:
     terms: tuple[Term, ...]
     kind: Kind
     units: frozenset[str]
-    asked: frozenset[str]  # surfaces of the terms that name what is asked for: "diffusion coefficient"
     numbers: frozenset[str]  # as they stand in the question: an answer is more than their repetition
 
     def coverage(self, tokens: frozenset[str] | set[str]) -> float:
         """Return the share of the question's terms, weighted by rarity, that a text with these tokens covers."""
-        return coverage(self.terms, tokens)
-
-    def coverages(self, tokens: frozenset[str] | set[str], around: frozenset[str] | set[str]) -> float:
-        """Return how far a text covers what is asked for and those `around` it the rest of the question, multiplied."""
-        asked = [term for term in self.terms if term.surface in self.asked]
-        rest = [term for term in self.terms if term.surface not in self.asked]
-        return (coverage(asked, tokens) if asked else 1.0) * (coverage(rest, around) if rest else 1.0)
-
-    def phrasing(self, tokens: Sequence[str]) -> float:
-        """Return the share of the question's pairs of neighbouring words that are neighbours in a text, too."""
-        own = lexical.tokens(self.english)
-        pairs = set(pairwise(own))
-        return len(pairs & set(pairwise(tokens))) / len(pairs) if pairs else 0.0
-
-
-def coverage(terms: Sequence[Term], tokens: frozenset[str] | set[str]) -> float:
-    """Return the share of `terms`, weighted by rarity, that a text with these tokens covers."""
-    total = sum(term.weight for term in terms)
-    return sum(term.weight * term.covered(tokens) for term in terms) / total if total else 0.0
+        total = sum(term.weight for term in self.terms)
+        return sum(term.weight * term.covered(tokens) for term in self.terms) / total if total else 0.0
 
 
 def understand(text: str) -> Question:
     """Take a question apart; every term weighs the same until `weigh` has seen the library."""
     language: Language = "ja" if glossary.is_japanese(text) else "en"
-    terms = tuple(_terms(text))
     return Question(
         text=text,
         language=language,
         english=gist(text) if language == "ja" else text,
         expanded=expanded(text) if language == "ja" else text,
-        terms=terms,
+        terms=tuple(_terms(text)),
         kind=_kind(text),
         units=_units(text),
-        asked=_asked(text, terms),
         numbers=frozenset(str(value) for quantity in quantities(text) for value in quantity.values),
     )
 
@@ -239,23 +218,6 @@ def _alternatives(tokens: list[str]) -> tuple[frozenset[str], ...]:
 def _is_name(word: str, text: str) -> bool:
     inner = any(char.isupper() for char in word[1:]) or (any(map(str.isdigit, word)) and any(map(str.isalpha, word)))
     return inner or (word[0].isupper() and not text.lstrip().startswith(word))
-
-
-_AUXILIARY = r"is|are|was|were|be|does|do|did|has|have|had|can|could|will|would|should|must|may|might"
-_UP_TO = rf"(?= (?:{_AUXILIARY}|of|in|for|at|with|to|on|from|by|when|that)\b|[?,]|$)"
-_ASKED = re.compile(
-    rf"\bhow \w+ (?:{_AUXILIARY}) (?:the|an?|its|their) (.+?){_UP_TO}"
-    rf"|\b(?:what|which) (?:{_AUXILIARY}) the (.+?){_UP_TO}"
-    rf"|\b(?:what|which|how many|how much) (.+?){_UP_TO}",
-    re.IGNORECASE,
-)
-
-
-def _asked(text: str, terms: Sequence[Term]) -> frozenset[str]:
-    """Return the surfaces of the terms that stand in what a question asks for, up to its verb or preposition."""
-    match = _ASKED.search(text)
-    words = set(_WORD.findall(next(filter(None, match.groups()), ""))) if match else set()
-    return frozenset(term.surface for term in terms if words & set(_WORD.findall(term.surface)))
 
 
 # --- the kind of answer -------------------------------------------------------------------------------------------

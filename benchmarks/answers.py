@@ -36,8 +36,8 @@ PAPERS = SHARED / "papers"
 CHEMLIT = SHARED / "retrieval" / "chemlit_qa"
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 PENALTY = 0.02  # of the squared weights, when fitting the ranking
-SUPPORT_PENALTY = 0.03
-OURS = 3.0  # weight of one of our questions against one of ChemLit-QA, when fitting the abstention
+SUPPORT_PENALTY = 0.05
+OURS = 10.0  # weight of one of our questions against one of ChemLit-QA, when fitting the abstention
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import Answer, Assistant, glossary, journal, prompts
+from assistant import Answer, Assistant, glossary, glossary_terms, journal, prompts
 from assistant.question import understand
 from ingest.chunk import chunk_document, recipe
 from ingest.embed import make_embedder
@@ -265,7 +265,7 @@ def test_the_longest_japanese_term_is_taken() -> None:
 
 
 def test_the_glossary_has_no_term_twice_and_only_japanese_ones() -> None:
-    rows = [row.split("|") for row in glossary._TERMS.strip().splitlines()]
+    rows = [row.split("|") for row in glossary_terms.TERMS.strip().splitlines()]
     terms = [row[0] for row in rows]
     assert len(set(terms)) == len(terms)
     assert all(glossary.SCRIPT.search(term) for term in terms)
