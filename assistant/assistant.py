@@ -70,10 +70,10 @@ class Assistant:
     or any llama-index LLM. `tools` are typed functions of your own beside the built-in ones; one that is not marked
     with `assistant.tools.read_only` runs only where `confirm(name, arguments)` says so. `manner` sets strategy, bounds
     and how much evidence is shown, `model_options` go to `ChatModel.from_spec`, and `translator` is the model that
-    translates quotes ("": the one that answers). `k` passages are retrieved per question; `rerank` names a cross-encoder
-    that orders them anew. `offline` keeps everything on this machine; `download` allows an embedding model to be
-    fetched. With `keep_journal` every answer is written to the library's journal. An assistant may be asked from several
-    threads at once.
+    translates quotes ("": the one that answers). `k` passages are retrieved per question; `rerank` names a
+    cross-encoder that orders them anew. `offline` keeps everything on this machine; `download` allows an embedding
+    model to be fetched. With `keep_journal` every answer is written to the library's journal. An assistant may be asked
+    from several threads at once.
 
     Raises:
         UnknownSpec: `model` names no known provider.
