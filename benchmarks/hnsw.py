@@ -17,7 +17,10 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +30,9 @@ from benchmarks import _passages
 from benchmarks._machine import describe
 from ingest.embed import make_embedder
 from ingest.vectors import MAX_BATCH
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
 
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 SENTENCES = 200
@@ -62,26 +68,37 @@ def queried(real: _passages.Passages, embedder) -> np.ndarray:
 
 
 def measure(folder: Path, vectors, queries, true, neighbours: int, construction: int, searches: list[int]) -> None:
+    settings = {"space": "cosine", "max_neighbors": neighbours, "ef_construction": construction}
+    began, used = time.perf_counter(), time.process_time()
+    with opened(folder) as client:
+        collection = client.create_collection("bench", embedding_function=None, configuration={"hnsw": settings})
+        for start in range(0, len(vectors), MAX_BATCH):
+            part = vectors[start : start + MAX_BATCH]
+            collection.add(ids=[str(start + i) for i in range(len(part))], embeddings=part)
+        collection.query(query_embeddings=queries[:1], n_results=1, include=[])
+    took = f"{time.perf_counter() - began:.0f} s, processor {time.process_time() - used:.0f} s"
+    print(f"\nn={len(vectors):,} {settings}: built in {took}, load {os.getloadavg()[0]:.1f}", flush=True)
+    for ef in searches:
+        with opened(folder) as client:
+            client.get_collection("bench").modify(configuration={"hnsw": {"ef_search": ef}})
+        with opened(folder) as client:  # what was modified counts from the next opening on
+            collection = client.get_collection("bench", embedding_function=None)
+            for k in (10, DEPTH):
+                collection.query(query_embeddings=queries[:1], n_results=k, include=[])
+                print(f"  ef_search {ef:4} asked for {k:3}: {one(collection, queries, true, k)}", flush=True)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[ClientAPI]:
     import chromadb
     from chromadb.config import Settings
 
     client = chromadb.PersistentClient(path=str(folder), settings=Settings(anonymized_telemetry=False))
-    settings = {"space": "cosine", "max_neighbors": neighbours, "ef_construction": construction}
-    began, used = time.perf_counter(), time.process_time()
-    collection = client.create_collection("bench", embedding_function=None, configuration={"hnsw": settings})
-    for start in range(0, len(vectors), MAX_BATCH):
-        part = vectors[start : start + MAX_BATCH]
-        collection.add(ids=[str(start + i) for i in range(len(part))], embeddings=part)
-    collection.query(query_embeddings=queries[:1], n_results=1, include=[])
-    took = f"{time.perf_counter() - began:.0f} s, processor {time.process_time() - used:.0f} s"
-    print(f"\nn={len(vectors):,} {settings}: built in {took}, load {os.getloadavg()[0]:.1f}", flush=True)
-    for ef in searches:
-        collection.modify(configuration={"hnsw": {"ef_search": ef}})
-        for k in (10, DEPTH):
-            collection.query(query_embeddings=queries[:1], n_results=k, include=[])
-            print(f"  ef_search {ef:4} asked for {k:3}: {one(collection, queries, true, k)}", flush=True)
-    client.close()
-    shutil.rmtree(folder)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def one(collection, queries: np.ndarray, true: np.ndarray, k: int) -> str:
