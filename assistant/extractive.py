@@ -97,7 +97,7 @@ SUPPORT_FEATURES = (
     "unknown",  # whether a plain word of the question stands nowhere in the library
 )
 SUPPORT_WEIGHTS = np.array([0.48, 0.41, 0.61, 0.74, 0.78, -0.72, -0.79, 0.71, 0.51, -0.07], dtype=np.float32)
-SUPPORT_BIAS = -1.98
+SUPPORT_BIAS = -1.68
 
 
 def candidates(hits: Sequence[Hit], page_of: PageOf) -> list[Candidate]:
