@@ -318,8 +318,9 @@ class Flow:
         if same.digest not in self._outcome and same.digest not in self._supply.known:
             self._twins.setdefault(same.digest, []).append(same)
         elif failed := self._outcome.get(same.digest):
+            failed = replace(failed, path=same.path, error=f"the same content as {failed.path}: {failed.error}")
             self._clerk.put(Failure(same.path, failed.error, failed.cause, failed.hint, same.stamp))
-            yield replace(failed, path=same.path)
+            yield failed
         else:
             self._clerk.put(same)
 

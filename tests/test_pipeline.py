@@ -340,6 +340,8 @@ def test_copies_of_a_broken_file_fail_each(folder, library_path):
         (folder / name).write_bytes(b"%PDF-1.4 and nothing more")
     _, report = run(folder, library_path)
     assert {failed.path.name for failed in report.failed} == {"a.pdf", "b.pdf"}
+    assert all(failed.path.name in failed.error or "the same content as" in failed.error for failed in report.failed)
+    assert sum("the same content as" in failed.error for failed in report.failed) == 1
 
 
 def test_a_file_that_turns_bad_keeps_its_old_version(folder, library_path):

@@ -374,6 +374,33 @@ def test_docx_keeps_inserted_text_and_leaves_deleted_text_out(docx_path):
     assert "wrong" not in text
 
 
+def test_docx_footnotes_and_endnotes_follow_the_text(docx_path):
+    notes = {"footnotes": "footnote", "endnotes": "endnote"}
+    word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    with zipfile.ZipFile(docx_path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    types, relations = "[Content_Types].xml", "word/_rels/document.xml.rels"
+    for part, element in notes.items():
+        kind = f"application/vnd.openxmlformats-officedocument.wordprocessingml.{part}+xml"
+        override = f'<Override PartName="/word/{part}.xml" ContentType="{kind}"/></Types>'
+        relation = f'<Relationship Id="r{part}" Type="{office}/{part}" Target="{part}.xml"/></Relationships>'
+        members[types] = members[types].replace(b"</Types>", override.encode())
+        members[relations] = members[relations].replace(b"</Relationships>", relation.encode())
+        said = f"<w:p><w:r><w:t>Measured against lithium ({element}).</w:t></w:r></w:p>"
+        body = (
+            f'<w:{element} w:type="separator" w:id="0">{said}</w:{element}><w:{element} w:id="2">{said}</w:{element}>'
+        )
+        members[f"word/{part}.xml"] = f'<w:{part} xmlns:w="{word}">{body}</w:{part}>'.encode()
+    with zipfile.ZipFile(docx_path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert of_kind(read(docx_path), "footnote") == [
+        "Measured against lithium (footnote).",
+        "Measured against lithium (endnote).",
+    ]
+
+
 def test_half_a_docx_is_called_truncated(docx_path):
     data = docx_path.read_bytes()
     docx_path.write_bytes(data[: len(data) // 2])
@@ -458,6 +485,16 @@ def test_html_meta_tags_describe_the_paper(tmp_path):
 def test_japanese_html_survives_with_and_without_a_declared_encoding(tmp_path, encoding, declaration):
     page = f"<html><head>{declaration.format(encoding)}</head><body><p>{JAPANESE}</p></body></html>"
     assert whole(read(written(tmp_path / "a.html", page, encoding))) == JAPANESE
+
+
+def test_cells_over_several_rows_and_columns_keep_the_others_in_their_columns(tmp_path):
+    table = (
+        "<table><tr><th>Steel</th><th colspan=2>Hardness</th></tr><tr><td rowspan=2>B</td><td>HV</td><td>300</td></tr>"
+        "<tr><td>HRC</td><td>30</td></tr><tr><td rowspan=9999999>C</td><td colspan=x>HV</td><td>310</td></tr></table>"
+    )
+    page = f"<html><body><h1>Steels</h1><p>Three steels were tested.</p>{table}</body></html>"
+    expected = ["Steel | Hardness |\nB | HV | 300\nB | HRC | 30\nC | HV | 310"]
+    assert of_kind(read(written(tmp_path / "a.html", page)), "table") == expected
 
 
 def test_html_does_not_reach_for_local_files(tmp_path):

@@ -10,7 +10,7 @@ from lxml import etree, html
 
 from ingest.errors import ReadError
 from ingest.readers import ReadOptions
-from ingest.readers.parts import Outline, assemble, flow, names
+from ingest.readers.parts import Outline, assemble, flow, names, table_rows
 from ingest.readers.text import decode
 from ingest.records import Document, Metadata
 
@@ -188,7 +188,7 @@ class _Walk:
     def _table(self, table: html.HtmlElement) -> None:
         for caption in table.iter("caption"):
             self.outline.add("caption", caption.text_content())
-        self.outline.table([_cell(cell) for cell in row.iter("td", "th")] for row in table.iter("tr"))
+        self.outline.table(table_rows(table, _cell))
 
 
 def _is_layout(table: html.HtmlElement) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from html.entities import name2codepoint
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lxml import etree
 
 from ingest.errors import ReadError
 from ingest.readers import ReadOptions
-from ingest.readers.parts import Outline, assemble, flow, names
+from ingest.readers.parts import Outline, assemble, flow, names, table_rows
 from ingest.records import Document, Metadata
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -132,7 +133,7 @@ class _Walk:
         text = flow(_text(caption, gap=" ")) if caption is not None else ""
         self.outline.add("caption", f"{label}. {text}" if label and text else label or text)
         for table in element.iter("table"):
-            self.outline.table([_text(cell, gap=" ") for cell in row.iter("td", "th")] for row in table.iter("tr"))
+            self.outline.table(table_rows(table, partial(_text, gap=" ")))
         for foot in element.findall("table-wrap-foot"):
             self.outline.add("footnote", _text(foot, gap=" "))
 

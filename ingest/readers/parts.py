@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ingest.records import Block, BlockKind, Document, Metadata, Page
 
+if TYPE_CHECKING:
+    from lxml import etree
+
 PART_CHARACTERS = 3000
+MAX_SPAN = 200  # columns or rows that one cell may claim
 SEPARATOR = "\n\n"
 CELL = " | "
 
@@ -68,6 +73,39 @@ class Outline:
         """Add a table, header row first; empty rows are dropped."""
         lines = [CELL.join(flow(cell) for cell in row) for row in rows]
         self.add("table", "\n".join(line for line in lines if line.strip(" |")), verbatim=True)
+
+
+def table_rows(table: etree._Element, text: Callable[[etree._Element], str]) -> Iterator[list[str]]:
+    """Yield the rows of an HTML or JATS table, `text` giving each cell's.
+
+    A cell over several rows stands in each of them; one over several columns leaves the others empty.
+    """
+    hanging: dict[int, tuple[int, str]] = {}  # column -> rows left, text
+    for row in table.iter("tr"):
+        cells: list[str] = []
+        for cell in row.iter("td", "th"):
+            _take_hanging(cells, hanging)
+            own, rows = text(cell), _span(cell, "rowspan")
+            for said in [own, *[""] * (_span(cell, "colspan") - 1)]:
+                if rows > 1:
+                    hanging[len(cells)] = rows - 1, said
+                cells.append(said)
+        _take_hanging(cells, hanging)
+        yield cells
+
+
+def _take_hanging(cells: list[str], hanging: dict[int, tuple[int, str]]) -> None:
+    """Append what hangs down into the next columns from rows above."""
+    while (column := len(cells)) in hanging:
+        left, above = hanging.pop(column)
+        if left > 1:
+            hanging[column] = left - 1, above
+        cells.append(above)
+
+
+def _span(cell: etree._Element, name: str) -> int:
+    value = str(cell.get(name, "1")).strip()
+    return min(max(int(value), 1), MAX_SPAN) if value.isascii() and value.isdigit() else 1
 
 
 def names(text: str) -> frozenset[str]:

@@ -25,6 +25,8 @@ _MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _LEFT_OUT = frozenset({f"{_W}del", f"{_W}moveFrom", f"{_W}instrText", f"{_W}pPr", f"{_W}tbl", _FALLBACK})
 _BREAKS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_NOTES = {"footnotes": "footnote", "endnotes": "endnote"}  # kind of relation -> element of its part
+_SAFE = etree.XMLParser(resolve_entities=False, no_network=True)
 _OLE = b"\xd0\xcf\x11\xe0"
 _HEADING = re.compile(r"heading\s*(\d)", re.IGNORECASE)
 
@@ -39,6 +41,8 @@ def read_docx(path: Path, *, options: ReadOptions) -> Document:
             outline.table(_rows(element))
         else:
             _add_paragraph(outline, element, styles)
+    for note in _notes(docx):
+        outline.add("footnote", note)
     return assemble(outline.pieces, metadata=_metadata(docx), format_name="docx")
 
 
@@ -133,6 +137,17 @@ def _text(element: etree._Element) -> str:
         else:
             parts.append(_text(child))
     return "".join(parts)
+
+
+def _notes(docx: DocxDocument) -> Iterator[str]:
+    """Yield the texts of footnotes and endnotes, which stand in parts of their own, in the order of their numbers."""
+    for relation in docx.part.rels.values():
+        kind = str(relation.reltype).rpartition("/")[2]
+        if relation.is_external or kind not in _NOTES:
+            continue
+        for note in etree.fromstring(relation.target_part.blob, _SAFE).iter(f"{_W}{_NOTES[kind]}"):
+            if note.get(f"{_W}type") is None:  # else a separator line
+                yield " ".join(text for paragraph in note.iter(f"{_W}p") if (text := flow(_text(paragraph))))
 
 
 def _rows(table: etree._Element) -> Iterator[list[str]]:
