@@ -6,19 +6,24 @@ the lowered "4" are two). Nothing here knows about lines, columns or meaning.
 
 from __future__ import annotations
 
-import ctypes
-import math
-import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ingest.readers.pdfium import (
+    ASKEW,
+    Style,
+    address,
+    boxes_of,
+    codes_of,
+    hidden_objects,
+    page_objects,
+    path_bounds,
+    styles_of,
+)
 from ingest.readers.symbols import PI_FONT, SYMBOLS, meaning, named
 
 if TYPE_CHECKING:
@@ -29,15 +34,9 @@ WORD_GAP = 0.16
 SPACE_GAP = 0.05  # where pdfium guesses a space, on one line
 SHIFTED_SPACE_GAP = 0.10  # and before a raised or lowered character
 OVERSTRIKE_GAP = -0.6
-LINE_END_HYPHENS = (0x02, 0xFFFE)  # how pdfium reports a hyphen that ends a line, in its two interfaces
-MAX_FORM_DEPTH = 4
-MAX_PATHS = 3000
 MAX_RULE_HEIGHT = 2.5  # points
 MIN_RULE_WIDTH = 40.0
 MIN_BAR_HEIGHT = 8.0
-MAX_SKEW = 0.15  # quarter turns; text turned further is a watermark
-ASKEW = 4
-FORCE_BOLD = 1 << 18  # ISO 32000-1, table 123
 
 
 GlyphNames = Mapping[str, Mapping[int, str]]  # font -> code -> name
@@ -129,14 +128,6 @@ class Glyphs:
     bars: tuple[Bar, ...] = ()
 
 
-class _Style(NamedTuple):
-    size: float
-    base: float
-    quarter: int
-    bold: bool
-    font: str
-
-
 def read_glyphs(page: pypdfium2.PdfPage, *, names: Callable[[], GlyphNames] = dict) -> Glyphs:
     """Return the fragments of one page, in the order in which the file draws them.
 
@@ -150,21 +141,21 @@ def read_glyphs(page: pypdfium2.PdfPage, *, names: Callable[[], GlyphNames] = di
         count = textpage.count_chars()
         if count <= 0:
             return Glyphs((), frame)
-        handle = _address(textpage.raw)
-        codes = _codes(raw, handle, count)
-        boxes = _boxes(handle, count)
+        handle = address(textpage.raw)
+        codes = codes_of(raw, handle, count)
+        boxes = boxes_of(handle, count)
         visible = (codes > 0x20) & (codes != 0xA0) & ~((codes >= 0x7F) & (codes < 0xA0)) & (codes != 0x3000)
         visible &= ~((codes >= 0x2000) & (codes <= 0x200F))
         visible |= _is_control(codes)
-        objects = _page_objects(page)
-        styles, style_of = _styles(handle, boxes, visible, _hidden_objects(raw, objects))
+        objects = page_objects(page)
+        styles, style_of = styles_of(handle, boxes, visible, hidden_objects(raw, objects))
         visible &= style_of >= 0
         codes = _resolved(codes, visible, style_of, styles, names)
         visible &= codes > 0x20
     finally:
         textpage.close()
     glyphs = _glyphs(codes, boxes, visible, styles, style_of, frame)
-    rules, bars = _straight_lines(raw, objects, glyphs.frame)
+    rules, bars = _straight_lines(path_bounds(raw, objects), glyphs.frame)
     return replace(glyphs, rules=rules, bars=bars)
 
 
@@ -177,166 +168,12 @@ def _turned_size(width: float, height: float, quarters: int) -> tuple[float, flo
     return (height, width) if quarters % 2 else (width, height)
 
 
-# ---- pdfium in bulk: plain addresses instead of ctypes objects, which makes a call some five times cheaper
-
-_Signature = tuple[str, Any, tuple[Any, ...]]
+# ---- from characters to fragments
 
 
-@cache
-def _call(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    import pypdfium2.raw as raw
-
-    address = ctypes.cast(getattr(raw, name), ctypes.c_void_p).value or 0
-    return ctypes.PYFUNCTYPE(result, *arguments)(address)
-
-
-def _address(pointer: Any) -> int:
-    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
-def _codes(raw: Any, handle: int, count: int) -> npt.NDArray[np.uint32]:
-    """Return the character codes: in one call where that gives one per character, else one by one."""
-    buffer = (ctypes.c_ushort * (count + 1))()
-    get_text = _call("FPDFText_GetText", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
-    if get_text(handle, 0, count, ctypes.addressof(buffer)) == count + 1:
-        codes = np.frombuffer(bytes(buffer), np.uint16)[:count].astype(np.uint32)
-        if not ((codes >= 0xD800) & (codes < 0xE000)).any():
-            codes[codes == LINE_END_HYPHENS[1]] = ord("-")
-            return codes
-    get_unicode = _call("FPDFText_GetUnicode", ctypes.c_uint, ctypes.c_void_p, ctypes.c_int)
-    codes = np.fromiter(map(get_unicode, repeat(handle), range(count)), np.uint32, count)
-    is_hyphen = _call("FPDFText_IsHyphen", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-    for index in np.flatnonzero(codes == LINE_END_HYPHENS[0]):
-        # Code 2 is also what a font without a Unicode map gives for its second glyph.
-        if is_hyphen(handle, int(index)) == 1:
-            codes[index] = ord("-")
-    codes[codes > 0x10FFFF] = 0xFFFD
-    return _with_pairs_joined(codes)
-
-
-def _with_pairs_joined(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Join surrogate pairs (mathematical letters) into the first of the two places; the second becomes nothing."""
-    high = np.flatnonzero((codes[:-1] >= 0xD800) & (codes[:-1] < 0xDC00) & (codes[1:] >= 0xDC00) & (codes[1:] < 0xE000))
-    codes[high] = 0x10000 + ((codes[high] - 0xD800) << 10) + (codes[high + 1] - 0xDC00)
-    codes[high + 1] = 0
-    codes[(codes >= 0xD800) & (codes < 0xE000)] = 0xFFFD
-    return codes
-
-
-def _boxes(handle: int, count: int) -> npt.NDArray[np.float32]:
-    """Return left, top, right, bottom of every character (y upwards), as high as its font."""
-    boxes = np.zeros((count, 4), np.float32)
-    start = boxes.ctypes.data
-    get_box = _call("FPDFText_GetLooseCharBox", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-    deque(map(get_box, repeat(handle), range(count), range(start, start + 16 * count, 16)), maxlen=0)
-    return boxes
-
-
-def _styles(
-    handle: int,
-    boxes: npt.NDArray[np.float32],
-    visible: npt.NDArray[np.bool_],
-    hidden: frozenset[int],
-) -> tuple[list[_Style], npt.NDArray[np.int32]]:
-    """Return the styles of the page and the index of each character's style (-1: invisible).
-
-    Asking pdfium for the style of every character would double the time, so it is asked where a style can change: at
-    the first character after a space, and where the box changes its height.
-    """
-    shift = np.abs(boxes[1:, 1] - boxes[:-1, 1]) + np.abs(boxes[1:, 3] - boxes[:-1, 3])
-    heads = visible.copy()
-    heads[1:] &= ~visible[:-1] | (shift > 0.02)
-    indices = np.flatnonzero(heads)
-    get_object = _call("FPDFText_GetTextObject", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
-    objects = list(map(get_object, repeat(handle), indices.tolist()))
-    styles: list[_Style] = []
-    known: dict[int, int] = dict.fromkeys(hidden, -1)
-    fonts: dict[int, tuple[str, bool]] = {}
-    numbers: list[int] = []
-    for index, pointer in zip(indices.tolist(), objects, strict=True):
-        number = known.get(pointer or 0)
-        if number is None:
-            number = known[pointer or 0] = len(styles)
-            styles.append(_style(handle, index, pointer or 0, fonts))
-        numbers.append(number)
-    style_of = np.full(len(visible), -1, np.int32)
-    if numbers:
-        spans = np.diff(np.append(indices, len(visible)))
-        style_of[indices[0] :] = np.repeat(np.array(numbers, np.int32), spans)
-    return styles, style_of
-
-
-def _style(handle: int, index: int, pointer: int, fonts: dict[int, tuple[str, bool]]) -> _Style:
-    matrix = (ctypes.c_float * 6)()
-    origin = (ctypes.c_double * 2)()
-    at = ctypes.addressof(origin)
-    _call("FPDFText_GetMatrix", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
-        handle, index, ctypes.addressof(matrix)
-    )
-    _call("FPDFText_GetCharOrigin", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(
-        handle, index, at, at + 8
-    )
-    nominal = _call("FPDFText_GetFontSize", ctypes.c_double, ctypes.c_void_p, ctypes.c_int)(handle, index)
-    size = float(nominal) * math.hypot(matrix[2], matrix[3])
-    # Clockwise quarter turns of the writing direction as seen in page coordinates (y upwards).
-    turns = -math.atan2(matrix[1], matrix[0]) / (math.pi / 2)
-    quarter = round(turns) % 4 if abs(turns - round(turns)) < MAX_SKEW else ASKEW
-    base = (origin[1], origin[0], origin[1], origin[0], origin[1])[quarter]
-    font, bold = _font(pointer, fonts)
-    return _Style(size, float(base), quarter, bold, font)
-
-
-def _font(pointer: int, fonts: dict[int, tuple[str, bool]]) -> tuple[str, bool]:
-    if not pointer:
-        return "", False
-    font = _call("FPDFTextObj_GetFont", ctypes.c_void_p, ctypes.c_void_p)(pointer) or 0
-    if font not in fonts:
-        fonts[font] = _font_name(font)
-    return fonts[font]
-
-
-def plain_font_name(name: str) -> str:
-    """Return a font's base name without its subset tag."""
-    return re.sub(r"^/?(?:[A-Z]{6}\+)?", "", name)
-
-
-def _font_name(font: int) -> tuple[str, bool]:
-    """Return the base name of a font without its subset tag, and whether it is bold."""
-    if not font:
-        return "", False
-    get_name = _call("FPDFFont_GetBaseFontName", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-    buffer = ctypes.create_string_buffer(128)
-    get_name(font, ctypes.addressof(buffer), 128)
-    name = plain_font_name(buffer.value.decode("utf-8", "replace"))
-    lowered = name.lower()
-    bold = any(mark in lowered for mark in ("bold", "black", "heavy", "-bd", "medi", "cmbx", ".b", "demi"))
-    # The weight is guessed from the stems and calls regular fonts bold; the flag is what the file says.
-    flags = ctypes.c_int(0)
-    _call("FPDFFont_GetFlags", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(font, ctypes.addressof(flags))
-    return name, bold or bool(flags.value & FORCE_BOLD)
-
-
-# ---- text that a clipping rectangle hides: publishers paste whole manuscript pages of which one figure shows
-
-
-def _page_objects(page: pypdfium2.PdfPage) -> list[int]:
-    handle = _address(page.raw)
-    count = _call("FPDFPage_CountObjects", ctypes.c_int, ctypes.c_void_p)(handle)
-    get_object = _call("FPDFPage_GetObject", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
-    return list(map(get_object, repeat(handle), range(count)))
-
-
-def _straight_lines(raw: Any, objects: list[int], frame: Frame) -> tuple[tuple[Rule, ...], tuple[Bar, ...]]:
-    """Return the page's thin lines; those of vector drawings with thousands of paths are not looked at."""
-    paths = _of_type(objects, raw.FPDF_PAGEOBJ_PATH)
-    if not paths or len(paths) > MAX_PATHS:
-        return (), ()
-    bounds = np.zeros((len(paths), 4), np.float32)  # left, bottom, right, top
-    start = bounds.ctypes.data
-    get_bounds = _call("FPDFPageObj_GetBounds", ctypes.c_int, *(ctypes.c_void_p,) * 5)
-    places = [range(start + 4 * edge, start + 4 * edge + 16 * len(paths), 16) for edge in range(4)]
-    deque(map(get_bounds, paths, *places), maxlen=0)
-    placed = _to_reading(bounds[:, [0, 3, 2, 1]], frame)
+def _straight_lines(bounds: npt.NDArray[np.float32], frame: Frame) -> tuple[tuple[Rule, ...], tuple[Bar, ...]]:
+    """Return the thin ones of the page's paths."""
+    placed = _to_reading(bounds, frame)
     widths, heights = placed[:, 2] - placed[:, 0], placed[:, 3] - placed[:, 1]
     flat = placed[(heights < MAX_RULE_HEIGHT) & (widths > MIN_RULE_WIDTH)].tolist()
     tall = placed[(widths < MAX_RULE_HEIGHT) & (heights > MIN_BAR_HEIGHT)].tolist()
@@ -344,69 +181,11 @@ def _straight_lines(raw: Any, objects: list[int], frame: Frame) -> tuple[tuple[R
     return rules, tuple(Bar((x0 + x1) / 2, top, bottom) for x0, top, x1, bottom in tall)
 
 
-def _hidden_objects(raw: Any, objects: list[int]) -> frozenset[int]:
-    """Return the text objects inside forms that stand outside the form's clipping rectangle."""
-    hidden: set[int] = set()
-    for form in _of_type(objects, raw.FPDF_PAGEOBJ_FORM):
-        _walk_form(raw, form, hidden, 0)
-    return frozenset(hidden)
-
-
-def _of_type(pointers: list[int], kind: int) -> list[int]:
-    get_type = _call("FPDFPageObj_GetType", ctypes.c_int, ctypes.c_void_p)
-    return [pointer for pointer, found in zip(pointers, map(get_type, pointers), strict=True) if found == kind]
-
-
-def _walk_form(raw: Any, form: int, hidden: set[int], depth: int) -> None:
-    count = _call("FPDFFormObj_CountObjects", ctypes.c_int, ctypes.c_void_p)(form)
-    get_object = _call("FPDFFormObj_GetObject", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong)
-    pointers = list(map(get_object, repeat(form), range(max(count, 0))))
-    hidden.update(pointer for pointer in _of_type(pointers, raw.FPDF_PAGEOBJ_TEXT) if _is_clipped_away(pointer))
-    if depth < MAX_FORM_DEPTH:  # forms may contain themselves
-        for inner in _of_type(pointers, raw.FPDF_PAGEOBJ_FORM):
-            _walk_form(raw, inner, hidden, depth + 1)
-
-
-def _is_clipped_away(pointer: int) -> bool:
-    """Whether the middle of a text object lies outside a clip path; both are in the form's own coordinates."""
-    clip = _call("FPDFPageObj_GetClipPath", ctypes.c_void_p, ctypes.c_void_p)(pointer)
-    if not clip:
-        return False
-    bounds = (ctypes.c_float * 4)()
-    at = ctypes.addressof(bounds)
-    get_bounds = _call("FPDFPageObj_GetBounds", ctypes.c_int, *(ctypes.c_void_p,) * 5)
-    if not get_bounds(pointer, at, at + 4, at + 8, at + 12):
-        return False
-    x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
-    paths = _call("FPDFClipPath_CountPaths", ctypes.c_int, ctypes.c_void_p)(clip)
-    return any(not _around(_clip_points(clip, number), x, y) for number in range(max(paths, 0)))
-
-
-def _clip_points(clip: int, number: int) -> list[tuple[float, float]]:
-    count = _call("FPDFClipPath_CountPathSegments", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(clip, number)
-    get_segment = _call("FPDFClipPath_GetPathSegment", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
-    get_point = _call("FPDFPathSegment_GetPoint", ctypes.c_int, *(ctypes.c_void_p,) * 3)
-    point = (ctypes.c_float * 2)()
-    at = ctypes.addressof(point)
-    segments = [get_segment(clip, number, index) for index in range(max(count, 0))]
-    return [(point[0], point[1]) for segment in segments if get_point(segment, at, at + 4)]
-
-
-def _around(points: list[tuple[float, float]], x: float, y: float) -> bool:
-    if not points:
-        return True
-    xs, ys = zip(*points, strict=True)
-    return bool(min(xs) - 1 <= x <= max(xs) + 1 and min(ys) - 1 <= y <= max(ys) + 1)
-
-
-# ---- from characters to fragments
-
-
 def _glyphs(
     codes: npt.NDArray[np.uint32],
     boxes: npt.NDArray[np.float32],
     visible: npt.NDArray[np.bool_],
-    styles: list[_Style],
+    styles: list[Style],
     style_of: npt.NDArray[np.int32],
     frame: Frame,
 ) -> Glyphs:
@@ -460,7 +239,7 @@ def _to_reading(boxes: npt.NDArray[np.float32], frame: Frame) -> npt.NDArray[np.
     return np.stack(columns, axis=1)
 
 
-def _baseline(style: _Style, frame: Frame) -> float:
+def _baseline(style: Style, frame: Frame) -> float:
     return (style.base - frame.bottom, style.base - frame.left, frame.top - style.base, frame.right - style.base)[
         _BASELINE_EDGE[style.quarter]
     ]
@@ -473,7 +252,7 @@ def _fragments(
     codes: npt.NDArray[np.uint32],
     boxes: npt.NDArray[np.float32],
     index: npt.NDArray[np.intp],
-    styles: list[_Style],
+    styles: list[Style],
     style_of: npt.NDArray[np.int32],
     frame: Frame,
     *,
@@ -522,7 +301,7 @@ def _resolved(
     codes: npt.NDArray[np.uint32],
     visible: npt.NDArray[np.bool_],
     style_of: npt.NDArray[np.int32],
-    styles: list[_Style],
+    styles: list[Style],
     names: Callable[[], GlyphNames],
 ) -> npt.NDArray[np.uint32]:
     """Return the codes with those of fonts that have an encoding of their own replaced by what they mean."""
@@ -560,5 +339,5 @@ def _spaces_between(
     return np.asarray(counts[1:] > counts[:-1])
 
 
-def _face(style: _Style) -> tuple[bool, str]:
+def _face(style: Style) -> tuple[bool, str]:
     return style.bold, style.font

@@ -1,17 +1,12 @@
 """PDF: pdfium gives characters and their places, pypdf the outline, the metadata and a second try at broken files.
 
-This file opens, puts the pages together, and says why a file cannot be read.
+This file puts the pages together, and says why they hold no text.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +17,17 @@ from ingest.errors import ReadError
 from ingest.readers import ocr
 from ingest.readers.framed import framed_tables
 from ingest.readers.furniture import furniture, without_line_numbers
-from ingest.readers.glyphs import Fragment, Frame, GlyphNames, Glyphs, plain_font_name, read_glyphs
+from ingest.readers.glyphs import Fragment, Frame, GlyphNames, Glyphs, read_glyphs
 from ingest.readers.layout import Line, find_gutter, find_lines, reading_order
 from ingest.readers.paragraphs import Draft, paragraphs, rejoin, without_ticks
+from ingest.readers.pdf_file import About, about, checked_bytes, glyph_names, opened, pypdf_reader, quiet
 from ingest.readers.prose import Text, append_lines, vocabulary, words_of
 from ingest.readers.scattered import part_scattered
 from ingest.readers.sections import classify
 from ingest.readers.tables import plain_tables, ruled_tables
-from ingest.records import BOX_SCALE, Block, Document, Metadata, Page
+from ingest.records import BOX_SCALE, Block, Document, Page
 
 if TYPE_CHECKING:
-    import pypdf
     import pypdfium2
 
     from ingest.readers import ReadOptions
@@ -41,21 +36,7 @@ GARBAGE_SHARE = 0.35  # of a page's characters without a Unicode meaning: such a
 SCAN_CHARACTERS = 60  # a page with fewer, filled by an image, is a scan with a stamp on it
 SCAN_COVER = 0.5  # share of the page that the image fills
 OCR_SIZE = 10.0  # points; given to every recognised line, since sizes measured on images are noise
-HEAD_BYTES = 1024
 SAME_GUTTER = 12.0  # points
-
-_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
-_JUNK_TITLE = re.compile(
-    r"^(?:untitled|microsoft word|slide 1|document\d*|title|doi:|\S+\.(?:docx?|tex|dvi|pdf|indd|qxd|eps|rtf))", re.I
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _About:
-    """What the file says about itself."""
-
-    metadata: Metadata = field(default_factory=Metadata)
-    outline: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +54,9 @@ def read_pdf(path: Path, *, options: ReadOptions) -> Document:
     Raises `ReadError` with cause `empty`, `webpage`, `malformed`, `truncated`, `encrypted`, `too_large`, `scanned`
     (images only, and no OCR) or `no_text` (blank, or fonts without a Unicode map).
     """
-    data = _checked(path)
-    with _quiet():
-        pdf = _opened(data, path, options.password)
+    data = checked_bytes(path)
+    with quiet():
+        pdf = opened(data, path, options.password)
         try:
             count = len(pdf)
             if count > options.max_pages:
@@ -84,242 +65,21 @@ def read_pdf(path: Path, *, options: ReadOptions) -> Document:
                     cause="too_large",
                     hint="Raise max_pages in the table [reading] of the settings file",
                 )
-            reader = _reader(data, options.password)
-            about = _about(reader)
+            reader = pypdf_reader(data, options.password)
+            said = about(reader)
             budget = ocr.Budget(options.ocr_budget_s)
             raws = [
-                _raw_page(pdf, number, options, budget, partial(_glyph_names, reader, number))
-                for number in range(count)
+                _raw_page(pdf, number, options, budget, partial(glyph_names, reader, number)) for number in range(count)
             ]
         finally:
             pdf.close()
     _refuse_without_text(raws, path, options)
     return Document(
-        pages=_pages(raws, about),
-        metadata=about.metadata,
+        pages=_pages(raws, said),
+        metadata=said.metadata,
         format="pdf",
         warnings=_warnings(raws, options),
     )
-
-
-# ---- opening
-
-
-def _checked(path: Path) -> bytes:
-    """Return the file's bytes if they can be a PDF."""
-    data = path.read_bytes()
-    if not data.strip(b"\0\r\n\t "):
-        raise ReadError(
-            f"{path.name!r} is empty ({len(data)} bytes)", cause="empty", hint="Fetch or copy the file again"
-        )
-    head = data[:HEAD_BYTES]
-    if b"%PDF-" not in head:
-        if re.match(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head)", head, re.I | re.S):
-            raise ReadError(
-                f"{path.name!r} is a web page that was saved under the name of a PDF",
-                cause="webpage",
-                hint="Download the PDF itself, or rename the file to .html to read the page",
-            )
-        raise ReadError(
-            f"{path.name!r} is not a PDF (it begins with {head[:12]!r})", cause="malformed", hint="Fetch the file again"
-        )
-    return data
-
-
-def _opened(data: bytes, path: Path, password: str | None) -> pypdfium2.PdfDocument:
-    """Open with pdfium; what it refuses is written anew by pypdf and tried once more."""
-    import pypdfium2
-
-    try:
-        return _non_empty(pypdfium2.PdfDocument(data, password=password), path)
-    except pypdfium2.PdfiumError as error:
-        if error.err_code == _PASSWORD_ERROR:
-            raise _encrypted(path, password) from None
-    repaired = _rewritten(data, password)
-    if repaired is None:
-        raise _broken(data, path)
-    try:
-        return _non_empty(pypdfium2.PdfDocument(repaired), path)
-    except pypdfium2.PdfiumError:
-        raise _broken(data, path) from None
-
-
-def _non_empty(pdf: pypdfium2.PdfDocument, path: Path) -> pypdfium2.PdfDocument:
-    if len(pdf) == 0:
-        pdf.close()
-        raise ReadError(f"{path.name!r} has no pages", cause="empty", hint="Fetch or copy the file again")
-    return pdf
-
-
-def _encrypted(path: Path, password: str | None) -> ReadError:
-    if password is None:
-        message = f"{path.name!r} is encrypted and needs a password"
-    else:
-        message = f"{path.name!r} is encrypted and the password given does not open it"
-    return ReadError(message, cause="encrypted", hint=f"matlit ingest {path} --password PASSWORD")
-
-
-def _broken(data: bytes, path: Path) -> ReadError:
-    if b"%%EOF" not in data[-2048:] and b"startxref" not in data[-2048:]:
-        return ReadError(
-            f"{path.name!r} is cut off: its end is missing after {len(data)} bytes",
-            cause="truncated",
-            hint="Fetch it again",
-        )
-    return ReadError(
-        f"{path.name!r} is damaged: it begins like a PDF but holds no readable pages",
-        cause="malformed",
-        hint="Fetch it again, or repair it with another program (qpdf, mutool clean)",
-    )
-
-
-def _rewritten(data: bytes, password: str | None) -> bytes | None:
-    """Return the file as pypdf reads and writes it, or None where pypdf fails too."""
-    import pypdf
-
-    try:
-        reader = pypdf.PdfReader(io.BytesIO(data), password=password)
-        writer = pypdf.PdfWriter()
-        for page in reader.pages:
-            writer.add_page(page)
-        target = io.BytesIO()
-        writer.write(target)
-    except _pypdf_failures():
-        return None
-    return target.getvalue()
-
-
-def _pypdf_failures() -> tuple[type[Exception], ...]:
-    """Return what pypdf raises on broken files: its own errors, and plain ones from objects of the wrong type."""
-    from pypdf.errors import PyPdfError
-
-    return (
-        PyPdfError,
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        OSError,
-        RecursionError,
-        TypeError,
-        ValueError,
-        zlib.error,
-    )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep pypdf from logging a line per oddity of a file: what matters ends up in the document's warnings."""
-    logger = logging.getLogger("pypdf")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-# ---- what the file says about itself
-
-
-def _reader(data: bytes, password: str | None) -> pypdf.PdfReader | None:
-    import pypdf
-
-    try:
-        return pypdf.PdfReader(io.BytesIO(data), password=password)
-    except _pypdf_failures():
-        return None
-
-
-def _about(reader: pypdf.PdfReader | None) -> _About:
-    """Return metadata and outline titles; empty where pypdf cannot read them, which costs no text."""
-    if reader is None:
-        return _About()
-    try:
-        metadata = _metadata(reader)
-    except _pypdf_failures():
-        return _About()
-    try:
-        return _About(metadata, tuple(_outline_titles(reader.outline)))
-    except _pypdf_failures():
-        return _About(metadata)
-
-
-def _glyph_names(reader: pypdf.PdfReader | None, number: int) -> dict[str, dict[int, str]]:
-    """Return the glyph names that the /Differences of a page's fonts give, by font and code; {} where pypdf fails."""
-    if reader is None:
-        return {}
-    try:
-        resources: Any = reader.pages[number]["/Resources"]
-        fonts = resources["/Font"]
-        return {
-            plain_font_name(str(font["/BaseFont"])): _differences(font["/Encoding"]["/Differences"])
-            for font in fonts.values()
-            if "/Differences" in font.get("/Encoding", {})
-        }
-    except _pypdf_failures():
-        return {}
-
-
-def _differences(entries: Iterable[Any]) -> dict[int, str]:
-    """Read a /Differences array: a code, then the names from there on (ISO 32000-1, table 114)."""
-    names: dict[int, str] = {}
-    code = 0
-    for entry in entries:
-        if isinstance(entry, str):
-            names[code] = entry
-            code += 1
-        else:
-            code = int(entry)
-    return names
-
-
-def _outline_titles(outline: Iterable[Any]) -> Iterator[str]:
-    for entry in outline:
-        if isinstance(entry, list):
-            yield from _outline_titles(entry)
-        elif getattr(entry, "title", None):
-            yield str(entry.title)
-
-
-def _metadata(reader: pypdf.PdfReader) -> Metadata:
-    info = reader.metadata
-    xmp = _xmp(reader)
-    title = _said(_xmp_value(xmp, "dc:title") or (info.title if info else None))
-    author = (info.author if info else None) or ""
-    year = re.search(r"(?:19|20)\d\d", _xmp_value(xmp, "prism:(?:publicationDate|coverDate|coverDisplayDate)"))
-    doi = re.search(r"10\.\d{4,9}/[^\s<\"]+", _xmp_value(xmp, "(?:prism|crossmark|pdfx):(?:doi|DOI|WPS-ARTICLEDOI)"))
-    return Metadata(
-        title="" if _JUNK_TITLE.match(title) else title,
-        authors=tuple(name for part in re.split(r"[;]|,\s(?=\S+\s\S)| and ", str(author)) if (name := _said(part))),
-        year=int(year[0]) if year else None,
-        doi=doi[0] if doi else "",
-        journal=_said(_xmp_value(xmp, "prism:publicationName")),
-    )
-
-
-def _xmp(reader: pypdf.PdfReader) -> str:
-    stream = reader.root_object.get("/Metadata")
-    found = stream.get_object() if stream is not None else None
-    data = found.get_data() if found is not None and hasattr(found, "get_data") else b""
-    return bytes(data).decode("utf-8", "replace")
-
-
-def _xmp_value(xmp: str, name: str) -> str:
-    """Return the text of an XMP property, whatever container it stands in, or of an attribute of that name."""
-    import html
-
-    if element := re.search(rf"<({name})\b[^>]*>(.*?)</\1>", xmp, re.S):
-        return html.unescape(re.sub(r"<[^>]+>", " ", element[2])).strip()
-    attribute = re.search(rf"\b{name}=\"([^\"]*)\"", xmp)
-    return html.unescape(attribute[1]) if attribute else ""
-
-
-def _said(value: object) -> str:
-    """Return a metadata value as clean text; "" for None and for strings of control or replacement characters."""
-    text = re.sub(r"\s+", " ", str(value or "").replace("\0", "")).strip()
-    return "" if "\ufffd" in text or re.fullmatch(r"<[0-9A-Fa-f]*>", text) else text
 
 
 # ---- pages
@@ -435,7 +195,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
+def _pages(raws: Sequence[_Raw], said: About) -> tuple[Page, ...]:
     """Lay out all pages together: running heads, columns and font sizes show only in comparison."""
     usable = [raw.glyphs.fragments if not raw.lacks and raw.recognised is None else () for raw in raws]
     lines = [find_lines(fragments) for fragments in without_line_numbers(usable)]
@@ -452,7 +212,7 @@ def _pages(raws: Sequence[_Raw], about: _About) -> tuple[Page, ...]:
     for number, raw in enumerate(raws):
         if raw.recognised is not None:
             drafts[number] = _recognised_drafts(raw.recognised)
-    classify(drafts, heights, title=about.metadata.title, outline=about.outline)
+    classify(drafts, heights, title=said.metadata.title, outline=said.outline)
     drafts = [part_scattered(rejoin(without_ticks(found))) for found in drafts]
     texts = [[_worded(draft) for draft in found] for found in drafts]
     known = vocabulary(words for found in texts for _, rows in found for words in rows)
