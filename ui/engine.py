@@ -14,6 +14,7 @@ from ingest.records import ChunkKind, Filter, Paper
 if TYPE_CHECKING:
     from assistant import Assistant
     from assistant.agent import Manner
+    from assistant.keywords.evaluate import Method
     from assistant.prompts import Strategy
     from assistant.tools import Tool
     from ingest.embed import Embedder
@@ -39,6 +40,16 @@ def is_offline(settings: Settings) -> bool:
     """Tell whether embedders must stay on this machine: `offline` is set, or a hub download was not allowed."""
     from_hub = settings.embedding.model.startswith("sentence-transformers/")
     return settings.models.offline or (from_hub and not settings.embedding.download)
+
+
+def keyword_method(settings: Settings) -> tuple[str, Method]:
+    """Return the name of the model in force, and what makes keywords with it."""
+    from assistant.keywords.extract import extract
+    from ingest.embed import DEFAULT_EMBEDDER, make_embedder
+
+    # The ranking was trained with the vectors of the default embedder, whatever the library is built with.
+    embedder = make_embedder(DEFAULT_EMBEDDER, threads=settings.embedding.threads)
+    return "extractive", lambda text, most: extract(text, most=most, embedder=embedder)
 
 
 def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assistant:

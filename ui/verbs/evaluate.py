@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group("eval", cls=Verbs)
 def evaluate() -> None:
-    """Measure retrieval and answers on your own questions."""
+    """Measure retrieval, answers, keywords and predictions on your own data."""
 
 
 @evaluate.command("retrieval", examples="matlit eval retrieval scifact --mode hybrid")
@@ -48,6 +48,25 @@ def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | N
     from ui.show import show_evaluation
 
     evaluation = evaluate_answers(file, assistant=assistant(context), rows=rows, limit=limit, seed=seed)
+    emit(context, evaluation.to_json(), lambda: show_evaluation(evaluation))
+    return DONE
+
+
+@evaluate.command("keywords", examples="matlit eval keywords author_keywords.jsonl --fulltext corpus.jsonl.gz")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--fulltext", type=click.Path(path_type=Path), metavar="FILE", help="JSON lines: _id or doi, and body.")
+@click.option("--part", type=click.Choice(["all", "development", "report"]), default="all", help="A half of the ids.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N texts.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.pass_obj
+def eval_keywords(context: Context, /, file: Path, **options: Any) -> int:
+    """Score keywords on a FILE of JSON lines: id, text (title, line break, abstract), keyphrases, and body if known."""
+    from assistant.keywords.evaluate import evaluate_keywords
+    from ui.engine import keyword_method
+    from ui.show import show_evaluation
+
+    name, method = keyword_method(context.settings())
+    evaluation = evaluate_keywords(file, method=method, name=name, **options)
     emit(context, evaluation.to_json(), lambda: show_evaluation(evaluation))
     return DONE
 

@@ -1,0 +1,1 @@
+"""Keyword jobs: from papers to keywords, with a language model or without one."""

@@ -1,0 +1,141 @@
+"""Keywords of Japanese papers: noun phrases by SudachiPy, ranked by where and how often they stand in the text."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from assistant.glossary import SCRIPT, split
+from assistant.keywords.texts import Text
+
+MOST_MORPHEMES = 6
+BLOCK_CHARACTERS = 10_000  # SudachiPy refuses more than some 49,000 bytes at once
+# Nouns of the talk of papers: no keyword is one of them, or begins with one.
+_LISTED = """
+    本研究 研究 本稿 本論文 論文 報告 結果 方法 目的 場合 実験 検討 考察 解析 分析 評価
+    測定 使用 利用 提案 比較 影響 効果 可能 重要 必要 問題 課題 特徴 図 表 式 章 節
+    付録 参考 文献 著者 大学 学会 株式 会社 株式会社 年 月 日 前述 以下 以上 上記 下記
+    従来 今回 近年 現在 一方 他方 それぞれ 各 多く 一部 全体 部分 関係 関連 対象 条件
+    状態 変化 増加 減少 向上 低下 値 数 量 率 例 点 面 上 下 中 内 外 前 後 間 時
+    際 際に 種 種類 様 等 ため もの こと ところ とき 概要 要旨 序論 緒言 結論 結言
+    はじめに おわりに 謝辞 キーワード 目次 説明 記述 注意 参照 定義 指定 出力 入力 確認
+    実施 作成 設定 開始 終了 変更 追加 対応 表示 処理 文字 文書 ページ 項目 内容 名前 者
+    化 性 的
+"""
+_TALK = frozenset(_LISTED.split())
+_AFFIXES = ("名詞的", "形状詞的")
+
+
+@dataclass(slots=True)
+class Phrase:
+    """A noun phrase with its counts; offsets count morphemes."""
+
+    morphemes: int
+    counts: list[int] = field(default_factory=lambda: [0, 0, 0])  # title, abstract, body
+    first: int = 0
+
+
+def extract_japanese(text: Text, *, most: int) -> list[str]:
+    """Return up to `most` noun phrases, best first; those that are part of a better one are left out."""
+    phrases = collect_japanese(text)
+    total = max(sum(sum(one.counts) for one in phrases.values()), 1)
+    order = sorted(phrases, key=lambda form: (-_score(phrases[form], total), form))
+    taken: list[str] = []
+    for form in order:
+        if len(taken) == most:
+            break
+        if not any(form in other or other in form for other in taken):
+            taken.append(form)
+    return taken
+
+
+def collect_japanese(text: Text) -> dict[str, Phrase]:
+    """Return the noun phrases of title, abstract and body."""
+    found: dict[str, Phrase] = {}
+    offset = 0
+    for zone, part in enumerate((text.title, text.abstract, text.body)):
+        for run in _noun_runs(part):
+            offset += len(run)
+            form = "".join(run)
+            if _is_keyword(form, run):
+                one = found.setdefault(form, Phrase(len(run), first=offset))
+                one.counts[zone] += 1
+    inner = Counter(
+        {form: sum(sum(found[other].counts) for other in found if form != other and form in other) for form in found}
+        if len(found) < 1500
+        else {}
+    )
+    for form, one in found.items():
+        one.counts[2] += inner[form] // 3
+    return found
+
+
+def in_english(keyword: str) -> str:
+    """Return the English for a Japanese keyword where the glossary covers all of it, else ""."""
+    parts = [part for part in split(keyword) if part.text.strip("の・ 　")]
+    if not parts or not all(part.english or not SCRIPT.search(part.text) for part in parts):
+        return ""
+    return " ".join(part.english[0] if part.english else part.text.strip() for part in parts)
+
+
+def _score(one: Phrase, total: int) -> float:
+    title, abstract, body = one.counts
+    counted = math.log1p(5.0 * title + 2.0 * abstract + body)
+    length = 1.0 if one.morphemes == 1 else 1.6 if one.morphemes <= 3 else 1.3
+    early = 1.0 + 0.5 * math.exp(-4.0 * one.first / total)
+    return counted * length * early
+
+
+def _is_keyword(form: str, run: list[str]) -> bool:
+    if form in _TALK or (run[0] in _TALK and len(run) == 1) or len(run) > MOST_MORPHEMES:
+        return False
+    letters = [char for char in form if char.isalpha()]
+    if len(letters) < 2 or (not SCRIPT.search(form) and len(form) < 3):
+        return False
+    kanji_or_kana = re.fullmatch(r"[ぁ-ゖー]+", form) is None  # hiragana alone is grammar, not a subject
+    return kanji_or_kana and not (form.isascii() and not form.isupper() and len(run) == 1 and form.islower())
+
+
+def _noun_runs(text: str) -> Iterator[list[str]]:
+    folded = re.sub(r"(?<=[ぁ-鿿])\s+(?=[ぁ-鿿])", "", unicodedata.normalize("NFKC", text))
+    for start in range(0, len(folded), BLOCK_CHARACTERS):
+        run: list[str] = []
+        for morpheme in _tokenizer().tokenize(folded[start : start + BLOCK_CHARACTERS]):
+            surface, kind = morpheme.surface(), morpheme.part_of_speech()
+            if _continues(surface, kind, bool(run)):
+                run.append(surface)
+            else:
+                if run:
+                    yield _trimmed(run)
+                run = []
+        if run:
+            yield _trimmed(run)
+
+
+def _continues(surface: str, kind: tuple[str, ...], inside: bool) -> bool:
+    if kind[0] == "名詞":
+        return kind[1] != "数詞" or inside or not surface.isdigit()
+    if kind[0] == "接頭辞":
+        return True
+    return (kind[0] == "接尾辞" and kind[1] in _AFFIXES and inside) or (surface in "-・" and inside)
+
+
+def _trimmed(run: list[str]) -> list[str]:
+    while run and (run[-1] in "-・" or run[-1].isdigit()):
+        run = run[:-1]
+    while run and run[0] in _TALK:
+        run = run[1:]
+    return run or ["。"]
+
+
+@cache
+def _tokenizer() -> Any:
+    import sudachipy
+
+    return sudachipy.Dictionary().tokenizer(mode=sudachipy.SplitMode.C)
