@@ -48,7 +48,7 @@ def evaluate_keywords(
 
     Precision at k divides by k even where fewer were given, so that holding back is not rewarded. `fulltext` is a
     file whose lines have `_id` or `id` (or `doi`) and `body`: the main texts of the papers; the list of keywords that
-    a paper prints is taken out of it. `part` keeps to one half of the ids: what comes without a model learnt from the half
+    a paper prints is taken out of it. `part` keeps to one half of the ids: what comes without a model learnt from half
     "development" of the files it was made with.
     """
     chosen = [one for one in read_examples(file, fulltext=fulltext) if part in ("all", part_of(one.id))]
