@@ -12,13 +12,14 @@ import streamlit as st
 from ingest.errors import MatlitError, NotInLibrary, ReadError
 from ingest.records import Box, Page, Paper
 from ui import resources
-from ui.state import paper_titles, session, t
+from ui.state import paper_titles, recall, remember, session, t
 
 if TYPE_CHECKING:
     from ingest.library import Library
 
 NEIGHBOURS = 500  # characters of text around a quote
 SHORT = 42
+SCROLL_UP = "<script>document.querySelector('.stMain')?.scrollTo(0, 0)</script>"
 STATUS_COLOURS = {"verified": "green", "tool": "blue", "unsupported": "orange"}
 STATUS_ICONS = {
     "verified": ":material/check_circle:",
@@ -64,6 +65,13 @@ def page_title(key: str, about: str = "") -> None:
     st.title(t(key), anchor=False)
     if about:
         st.caption(t(about))
+
+
+def begin_at_top() -> None:
+    """Scroll up once: what was opened from far down a list begins at its head."""
+    if recall("scroll-up", False):
+        remember("scroll-up", False)
+        st.html(SCROLL_UP, unsafe_allow_javascript=True)
 
 
 # --- papers -----------------------------------------------------------------------------------------------------------

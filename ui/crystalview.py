@@ -62,7 +62,7 @@ def structure_figure(structure: Structure, scaling: tuple[int, int, int] = (1, 1
         height=440,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data", "dragmode": "orbit"}
-        | {"camera": {"eye": {"x": 0.95, "y": 0.72, "z": 0.38}, "projection": {"type": "orthographic"}}},
+        | {"camera": {"eye": {"x": 1.0, "y": 0.8, "z": 0.42}}},
         legend={"itemsizing": "constant", "orientation": "h", "y": 0, "x": 0},
         paper_bgcolor="rgba(0,0,0,0)",
     )

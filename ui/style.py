@@ -27,6 +27,8 @@ _RULES = """
 [class*="st-key-cite-"] button { min-height: 1.9rem; padding: 0.1rem 0.6rem; font-size: 0.85rem; }
 [class*="st-key-bar"] button { min-height: 1.9rem; padding: 0.1rem 0.6rem; }
 [class*="st-key-follow-"] button { min-height: 1.6rem; padding: 0; text-align: left; }
+[data-testid="stCaptionContainer"] { opacity: 1; color: color-mix(in srgb, currentColor 100%, transparent); }
+[data-testid="stCaptionContainer"] p { color: var(--matlit-quiet, inherit); opacity: 0.82; }
 [data-testid="stImage"] img { border-radius: 0.4rem; }
 .st-key-elements { overflow-x: auto; padding-bottom: 0.4rem; }
 """

@@ -12,7 +12,7 @@ from ingest.errors import LibraryNotFound, MatlitError
 from ingest.events import Added, Failed, Finished, Found, Progress, Read, Updated
 from ingest.records import Page, Paper
 from ui import resources, uploads
-from ui.components import page_picture, page_text, page_title, plain, short, show_problem, told
+from ui.components import begin_at_top, page_picture, page_text, page_title, plain, short, show_problem, told
 from ui.jobs import JOBS, Job
 from ui.reading import Match, find_in_paper
 from ui.server import UPLOAD_MB
@@ -362,11 +362,13 @@ def _failures() -> None:
 def open_paper(paper: str, page: int = 1) -> None:
     """Have the library page show a paper."""
     remember("paper", paper)
+    remember("scroll-up", True)
     set_widget("paper-page", page)
     forget_widget("words-in-paper")
 
 
 def _paper_page(identity: str) -> None:
+    begin_at_top()
     try:
         paper = resources.open_library(session().folder).paper(identity)
         pages = resources.pages(session().folder, paper.id)

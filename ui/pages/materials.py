@@ -9,7 +9,7 @@ import streamlit as st
 
 from ingest.errors import LibraryNotFound, MatlitError
 from ui import resources
-from ui.components import page_title, plain, show_problem, told
+from ui.components import begin_at_top, page_title, plain, show_problem, told
 from ui.crystalview import structure_figure
 from ui.periodic import PLACES
 from ui.plots import planes, xrd_figure
@@ -44,6 +44,7 @@ def draw() -> None:
 def open_material(material_id: str) -> None:
     """Have the page show a record."""
     remember("material", material_id)
+    remember("scroll-up", True)
 
 
 def _nothing() -> None:
@@ -159,6 +160,7 @@ def _results(found: Sequence[Material]) -> None:
 
 
 def _record(material_id: str) -> None:
+    begin_at_top()
     record = resources.open_library(session().folder).material(material_id)
     with st.container(horizontal=True):
         if st.button(t("all_materials"), icon=":material/arrow_back:", type="tertiary", key="back-materials"):

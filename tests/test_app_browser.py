@@ -1,0 +1,422 @@
+"""The web app as a user meets it: the real server, headless Chromium, real papers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.openai import OpenAIServer
+
+from assistant.demo import QUESTION, demo_events
+from ingest.embed import make_embedder
+from ui.server import free_port
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'matlit[dev]'")
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
+WAIT_MS = 60_000
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
+
+
+@dataclass
+class Served:
+    """A running app."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+
+
+def serve(data: Path, *arguments: str, **environment: str) -> Served:
+    """Start `matlit chat` with a user's data folder of its own, and wait until it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "ui", "chat", "--port", str(port), "--no-browser", *arguments]
+    root = Path(__file__).resolve().parents[1]
+    known = {name: value for name, value in os.environ.items() if not name.startswith("MATLIT_")}
+    known |= {"XDG_DATA_HOME": str(data), "MATLIT_SETTINGS": str(data / "none.toml"), "PYTHONPATH": str(root)}
+    log = (data / "server.log").open("wb")
+    process = subprocess.Popen(command, cwd=data, env=known | environment, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
+        except OSError:
+            if process.poll() is not None:
+                raise AssertionError((data / "server.log").read_text()) from None
+            time.sleep(0.1)
+        else:
+            return Served(url, data, process)
+    raise AssertionError("the app does not answer")
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[OpenAIServer]:
+    with OpenAIServer(["The theoretical capacity of LiFePO4 is 170 mAh g−1 [1]."] * 20) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, models: OpenAIServer) -> Iterator[Served]:
+    """An app whose library is empty; its sample library is one click away."""
+    served = serve(tmp_path_factory.mktemp("app"), OPENAI_BASE_URL=models.base_url, OPENAI_API_KEY="")
+    yield served
+    served.process.terminate()
+    served.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def sample_app(tmp_path_factory: pytest.TempPathFactory, models: OpenAIServer) -> Iterator[Served]:
+    """An app on the sample library, which nobody changes."""
+    data = tmp_path_factory.mktemp("sample-app")
+    list(demo_events(data / "library", make_embedder("all-MiniLM-L6-v2")))
+    served = serve(data, "--library", str(data / "library"), OPENAI_BASE_URL=models.base_url, OPENAI_API_KEY="")
+    yield served
+    served.process.terminate()
+    served.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A person at a browser of their own."""
+
+    def __init__(self, browser: Any, served: Served, *, password: bool = False, **options: Any) -> None:
+        self.served = served
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.elsewhere: list[str] = []
+        self.dialogs: list[str] = []
+        self.page.on("request", self._note)
+        self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        self.page.goto(served.url)
+        if not password:
+            self.page.get_by_role("heading", level=1).first.wait_for()
+            self.settled()
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith((self.served.url, "data:", "blob:")):
+            self.elsewhere.append(request.url)
+
+    def button(self, name: str) -> Any:
+        return self.page.get_by_role("button", name=name).first
+
+    def open(self, name: str, heading: str = "") -> None:
+        self.page.get_by_role("link", name=name).click()
+        self.page.get_by_role("heading", level=1, name=heading or name).wait_for()
+
+    def ask(self, question: str) -> None:
+        box = self.page.get_by_test_id("stChatInputTextArea")
+        box.fill(question)
+        box.press("Enter")
+
+    def keep_key(self, key: str) -> None:
+        """Enter a key on the settings page."""
+        self.page.get_by_role("textbox", name="Key").fill(key)
+        self.button("Keep for this tab").click()
+        self.says("is set for this tab")
+        playwright.expect(self.page.get_by_role("textbox", name="Key")).to_have_value("")
+        self.settled()
+
+    def settled(self) -> None:
+        """Wait until nothing on the page is left over from before."""
+        self.page.wait_for_timeout(300)
+        self.page.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stStatusWidget]')")
+
+    def upload(self, *files: Any) -> None:
+        """Send files through the library page's first uploader, and have them read."""
+        self.page.get_by_text(re.compile("Add papers|Drop papers here")).first.wait_for()
+        if self.page.get_by_text("Add papers").count():
+            self.page.get_by_text("Add papers").click()
+        self.page.locator("input[type=file]").first.set_input_files(list(files))
+        self.page.get_by_role("button", name=re.compile(r"Add \d+ to the library")).click()
+
+    def says(self, text: str | re.Pattern[str]) -> None:
+        self.page.get_by_text(text).first.wait_for()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Any]:
+    visitors: list[Visitor] = []
+
+    def visit(served: Served, **options: Any) -> Visitor:
+        visitors.append(Visitor(chromium, served, **options))
+        return visitors[-1]
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()
+
+
+def test_from_first_start_to_a_cited_answer_and_its_page(app: Served, visit: Any) -> None:
+    visitor = visit(app)
+    visitor.button("Try the sample library").click()
+    visitor.button(QUESTION).click()
+    visitor.button("[1] p. 1").click()
+    picture = visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("marked in yellow"))
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 800
+    visitor.page.reload()
+    visitor.button("What is the theoretical").wait_for()  # the chat is still there
+    assert visitor.elsewhere == []
+
+
+def test_two_browsers_do_not_see_each_others_chats_and_keys(sample_app: Served, visit: Any) -> None:
+    first, second = visit(sample_app), visit(sample_app)
+    first.ask("What is the band gap of GaN?")
+    first.button("[1]").wait_for()
+    first.open("Settings")
+    first.page.get_by_role("tab", name="Models and keys").click()
+    first.keep_key("sk-only-mine-123456")
+    assert "only-mine" not in first.page.content()
+    second.page.reload()
+    second.says("Your chats appear here")
+    second.open("Settings")
+    second.page.get_by_role("tab", name="Models and keys").click()
+    second.button("Test the connection").wait_for()
+    assert second.page.get_by_text("is set for this tab").count() == 0
+
+
+def test_a_wrong_key_is_a_message_and_the_right_one_answers(sample_app: Served, visit: Any, models: Any) -> None:
+    visitor = visit(sample_app)
+    visitor.open("Settings")
+    visitor.page.get_by_role("tab", name="Models and keys").click()
+    box = visitor.page.get_by_role("combobox", name="Model")
+    box.fill("gpt-4o-mini")
+    box.press("ArrowDown")
+    box.press("Enter")
+    for key, said in (("sk-wrong-0000000", "Check the key"), (models.key, "is accepted")):
+        visitor.keep_key(key)
+        visitor.button("Test the connection").click()
+        visitor.says(re.compile(said))
+        assert key not in visitor.page.content()
+    visitor.open("Chat", "Ask your library")
+    visitor.ask(QUESTION)
+    visitor.says("170 mAh g−1")
+    visitor.says(re.compile("tokens read"))
+
+
+def test_the_interface_and_the_answers_speak_japanese(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app, locale="ja-JP")
+    visitor.page.get_by_role("heading", level=1, name="ライブラリに質問する").wait_for()
+    visitor.ask("酸化チタンのバンドギャップは？")
+    visitor.says("原文のまま")
+    visitor.button("[1] 1 ページ").click()
+    visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("該当箇所を黄色")).wait_for()
+
+
+def test_a_structure_is_drawn_and_turned(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app)
+    visitor.open("Materials")
+    visitor.page.get_by_role("button", name="Ga", exact=True).click()
+    visitor.says(re.compile(r"^\d of \d materials"))
+    visitor.settled()
+    box = visitor.page.get_by_role("combobox", name="Material", exact=True)
+    box.fill("GaN")
+    box.press("ArrowDown")
+    box.press("Enter")
+    visitor.settled()
+    visitor.page.locator(".st-key-open-material button").click()
+    scene = visitor.page.locator(".gl-container canvas").first
+    scene.wait_for()
+    visitor.page.wait_for_timeout(1500)
+    before = scene.screenshot()
+    place = scene.bounding_box()
+    visitor.page.mouse.move(place["x"] + 300, place["y"] + 200)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(place["x"] + 420, place["y"] + 260, steps=6)
+    visitor.page.mouse.up()
+    visitor.page.wait_for_timeout(500)
+    assert scene.screenshot() != before
+    visitor.page.get_by_role("tab", name="Powder X-ray pattern").click()
+    visitor.says("Radiation")
+    assert visitor.elsewhere == []
+
+
+def test_a_pasted_structure_gets_a_band_gap(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app)
+    visitor.open("Band gap")
+    visitor.page.get_by_role("tab", name="Paste").click()
+    visitor.page.get_by_role("button", name="Predict").last.click()
+    visitor.says(re.compile("90 % interval: .* eV"))
+    visitor.says("Predicted gap of Si")
+
+
+def test_bad_uploads_are_messages(app: Served, visit: Any, tmp_path: Path) -> None:
+    visitor = visit(app)
+    visitor.open("Library")
+    large = tmp_path / "large.pdf"
+    with large.open("wb") as file:
+        file.truncate(200 * 1024 * 1024)
+    visitor.page.locator("input[type=file]").first.set_input_files(str(large))
+    visitor.says(re.compile("must be 100.*MB or smaller"))
+    page = b"<!doctype html><html><body>Please log in</body></html>"
+    nasty = b"# Oxides\n\n<script>alert('run')</script> The gap of XYZ oxide is 3.21 eV. " + b"More text here. " * 40
+    visitor.page.reload()
+    visitor.upload(
+        {"name": "login.pdf", "mimeType": "application/pdf", "buffer": page},
+        {"name": "../../x.md", "mimeType": "text/markdown", "buffer": nasty},
+    )
+    visitor.says("1 added, 0 already there, 1 could not be read.")
+    visitor.says(re.compile("saved under the name of a PDF"))
+    assert not list(app.data.rglob("x.md"))
+    stored = [path.name for path in app.data.rglob("uploads/*")]
+    assert all(re.fullmatch(r"[0-9a-f]{64}\.(md|pdf)", name) for name in stored)
+    assert len(stored) == 2
+    visitor.open("Chat", "Ask your library")
+    visitor.ask("What is the gap of XYZ oxide?")
+    visitor.button("[1]").click()
+    visitor.page.get_by_role("dialog").get_by_text("<script>alert('run')</script>").first.wait_for()
+    assert visitor.dialogs == []
+
+
+def test_an_uploaded_paper_is_quoted_where_it_stands(app: Served, visit: Any, shared_data: Path) -> None:
+    from benchmarks.ui import colour_of, lies_on, stands
+    from ui.pageimage import Picture, Renderer
+
+    paper = shared_data / "papers" / "PMC7052380.pdf"
+    visitor = visit(app)
+    visitor.open("Library")
+    visitor.upload({"name": "../../x.pdf", "mimeType": "application/pdf", "buffer": paper.read_bytes()})
+    visitor.says("1 added")
+    visitor.open("Chat", "Ask your library")
+    visitor.ask("Which composites are synthesised for LiFePO4/graphene cathodes?")
+    visitor.button("[1]").wait_for()
+    quote = visitor.page.locator("[class*=st-key-quote-] p").first.inner_text().strip("“”")
+    label = visitor.button("[1]").inner_text()
+    visitor.button("[1]").click()
+    image = visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("marked in yellow"))
+    image.wait_for()
+    png = visitor.context.request.get(image.evaluate("image => image.src")).body()
+    number = int(re.search(r"p\. (\d+)", label)[1])
+    renderer = Renderer()
+    plain: Picture = renderer.render(paper, number)
+    renderer.close()
+    places = stands(quote, paper)
+    assert number in places
+    assert any(lies_on(spans, colour_of(plain, png), plain.scale) for spans in places[number])
+
+
+def test_an_ingest_survives_a_reload_and_can_be_stopped(app: Served, visit: Any, shared_data: Path) -> None:
+    papers = sorted((shared_data / "papers").glob("PMC7*.pdf")) + sorted((shared_data / "papers").glob("nano*.pdf"))
+    visitor = visit(app)
+    visitor.open("Library")
+    visitor.upload(*[str(path) for path in papers])
+    visitor.button("Cancel").wait_for()
+    visitor.page.reload()
+    visitor.open("Library")
+    visitor.button("Cancel").click()
+    visitor.says(re.compile("Stopped. What was complete is in the library"))
+
+
+def test_a_password_stands_before_everything(tmp_path: Path, visit: Any) -> None:
+    served = serve(tmp_path, MATLIT_PASSWORD="correct horse battery")
+    try:
+        visitor = visit(served, password=True)
+        visitor.page.get_by_label("Password").fill("wrong")
+        visitor.button("Enter").click()
+        visitor.says("That is not the password.")
+        visitor.page.get_by_label("Password").fill("correct horse battery")
+        visitor.button("Enter").click()
+        visitor.button("Try the sample library").wait_for()
+    finally:
+        served.process.terminate()
+        served.process.wait(20)
+
+
+def test_other_machines_are_refused_without_a_password() -> None:
+    command = [sys.executable, "-m", "ui", "chat", "--host", "0.0.0.0", "--no-browser"]
+    environment = {name: value for name, value in os.environ.items() if name != "MATLIT_PASSWORD"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert done.returncode == 1
+    assert "other machines could read your library" in done.stderr
+    assert "--password" in done.stderr
+
+
+PAGES = {"Chat": "Ask your library", "Library": "", "Materials": "", "Band gap": "", "Settings": ""}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(sample_app: Served, visit: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    visitor = visit(sample_app, color_scheme=scheme)
+    visitor.button(QUESTION).click()
+    visitor.button("[1]").wait_for()
+    visitor.settled()
+    found = {"an answer": serious(axe, visitor.page)}
+    for name, heading in PAGES.items():
+        if name == "Chat":
+            visitor.button("New chat").click()
+            visitor.page.get_by_role("heading", level=1, name=heading).wait_for()
+        else:
+            visitor.open(name, heading)
+        visitor.settled()
+        found[name] = serious(axe, visitor.page)
+    assert {name: rules for name, rules in found.items() if rules} == {}
+
+
+# What Streamlit's own elements do, whatever we tell them; each was looked at, and nothing of ours can change it.
+STREAMLITS_OWN: dict[str, str] = {}
+
+
+def serious(axe: Any, page: Any) -> list[str]:
+    """Return the serious findings, each with the element it is about."""
+    results = json.loads(json.dumps(axe.run(page).response))
+    return [
+        f"{rule['id']}: {node['html'][:160]}"
+        for rule in results["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+        if not any(rule["id"] == name and part in node["html"] for part, name in STREAMLITS_OWN.items())
+    ]
+
+
+def test_a_phone_and_double_zoom_need_no_sideways_scrolling(sample_app: Served, chromium: Any) -> None:
+    for width, height, scale in ((390, 844, 3), (640, 450, 2)):
+        context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        for path in ("", "library", "materials", "bandgap", "settings"):
+            page.goto(f"{sample_app.url}/{path}")
+            page.get_by_role("heading", level=1).wait_for()
+            page.wait_for_timeout(400)
+            wide = page.locator(".stMain").evaluate("main => main.scrollWidth - main.clientWidth")
+            assert wide <= 1, (path, width)
+        context.close()
+
+
+def test_the_keyboard_reaches_the_question_and_the_source(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app)
+    visitor.page.get_by_test_id("stChatInputTextArea").focus()
+    visitor.page.keyboard.type(QUESTION)
+    visitor.page.keyboard.press("Enter")
+    visitor.button("[1]").wait_for()
+    visitor.button("[1]").focus()
+    visitor.page.keyboard.press("Enter")
+    visitor.page.get_by_role("dialog").wait_for()
+    visitor.page.keyboard.press("Escape")
+    visitor.page.get_by_role("dialog").wait_for(state="hidden")
