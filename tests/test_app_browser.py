@@ -304,7 +304,7 @@ def test_an_uploaded_paper_is_quoted_where_it_stands(app: Served, visit: Any, sh
     visitor.upload({"name": "../../x.pdf", "mimeType": "application/pdf", "buffer": paper.read_bytes()})
     visitor.says("1 added")
     visitor.open("Chat", "Ask your library")
-    visitor.ask("Which composites are synthesised for LiFePO4/graphene cathodes?")
+    visitor.ask("How much graphene do the LiFePO4/graphene composites contain?")
     visitor.button("[1]").wait_for()
     quote = visitor.page.locator("[class*=st-key-quote-] p").first.inner_text().strip("“”")
     label = visitor.button("[1]").inner_text()

@@ -22,6 +22,7 @@ from ui.state import paper_titles, recall, remember, session, t
 POLL_S = 0.1
 STRATEGIES = ("auto", "zero-shot", "few-shot", "cot")
 MOST_IN_LIST = 30
+AVATARS = {"user": ":material/person:", "assistant": ":material/science:"}
 MOST_ATTACHED = 10
 NO_PAPERS: tuple[str, ...] = ()
 
@@ -154,7 +155,7 @@ def _scope_to_attached(taken: Sequence[uploads.Stored], job: Job) -> None:
 
 
 def _message(message: Message, *, last: bool) -> None:
-    with st.chat_message(message.role, avatar=None if message.role == "user" else ":material/science:"):
+    with st.chat_message(message.role, avatar=AVATARS[message.role]):
         if message.role == "user":
             _question(message)
         else:
@@ -262,7 +263,7 @@ def _follow_ups(message: Message) -> None:
 
 
 def _unanswered(messages: Sequence[Message]) -> None:
-    with st.chat_message("assistant", avatar=":material/science:"):
+    with st.chat_message("assistant", avatar=AVATARS["assistant"]):
         st.caption(t("unanswered"))
         if st.button(t("answer_now"), icon=":material/refresh:", key="answer-now"):
             _answer(messages[-1].content)
@@ -271,7 +272,7 @@ def _unanswered(messages: Sequence[Message]) -> None:
 
 def _watch(job: Job) -> None:
     """Show an answer coming, until it has come."""
-    with st.chat_message("assistant", avatar=":material/science:"):
+    with st.chat_message("assistant", avatar=AVATARS["assistant"]):
         status = st.status(t("working"), expanded=False)
         if st.button(t("stop"), icon=":material/stop_circle:", key=f"stop-{job.id}"):
             job.cancel()
