@@ -213,6 +213,7 @@ def make_arguments(recipe: Recipe, folder: Path, *, validation: bool) -> SFTConf
         report_to=["tensorboard"] if find_spec("tensorboard") else [],
         seed=recipe.seed,
         use_cpu=default_device() == "cpu",
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=default_device() == "cuda",
         disable_tqdm=True,
     )

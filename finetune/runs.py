@@ -86,8 +86,15 @@ def is_run(folder: Path) -> bool:
     return (Path(folder) / "run.json").is_file()
 
 
+def is_main_process() -> bool:
+    """Return whether this process writes: of several that train together, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def write_run(folder: Path, run: Run) -> Run:
-    """Write `run.json` in one step and return what was written."""
+    """Write `run.json` in one step, from the main process only, and return what it says."""
+    if not is_main_process():
+        return run
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "run.json", json.dumps(asdict(run), indent=1, ensure_ascii=False) + "\n")
     return run
@@ -156,6 +163,8 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 def drop_incomplete(folder: Path) -> list[Path]:
     """Remove what a crash or a full disk left of checkpoints; return what was removed."""
+    if not is_main_process():
+        return []
     dropped = [path for path in (folder / "checkpoints").glob("*checkpoint-*") if not is_sealed(path)]
     for path in dropped:
         shutil.rmtree(path)
@@ -187,6 +196,8 @@ def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
 
 def rewind_metrics(folder: Path, step: int) -> None:
     """Forget what was logged after a step, since resumed training logs it again."""
+    if not is_main_process():
+        return
     kept = [line for line in read_metrics(folder) if line.get("step", 0) <= step]
     write_whole(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 

@@ -24,6 +24,7 @@ from finetune.runs import (
     code_revision,
     draw_loss,
     drop_incomplete,
+    is_main_process,
     is_run,
     now,
     read_run,
@@ -61,6 +62,8 @@ def train(dataset: Path, folder: Path, recipe: Recipe, *, report: Report = lambd
         return regress.train(dataset, folder, recipe, report=report, minutes=minutes)
     _check_packages()
     from finetune.loop import make_trainer, stopping_early
+
+    report = report if is_main_process() else lambda _: None
 
     card = read_card(dataset)
     recipe = recipe.for_machine(default_device(), bf16=has_bf16())

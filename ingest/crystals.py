@@ -172,7 +172,8 @@ def make_crystal(lattice: Any, species: Any, frac: Any, *, name: str = "") -> Cr
     if not len(numbers) or len(numbers) != len(places):
         raise BadInput(f"{len(numbers)} atoms and {len(places)} positions do not make a structure")
     if not (np.isfinite(places).all() and np.isfinite(vectors).all()) or abs(np.linalg.det(vectors)) < 1e-3:
-        raise BadInput("the cell or a position is not a finite number, or the cell has no volume")
+        what = "its cell or a position is not a finite number, or the cell has no volume"
+        raise BadInput(f"{name or 'the structure'!r} cannot be: {what}")
     return Crystal(vectors, numbers, places, name)
 
 

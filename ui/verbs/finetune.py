@@ -189,8 +189,11 @@ def _show_plan(plan: dict[str, Any]) -> None:
 def _show_run(context: Context, folder: Path, run: Any) -> int:
     from dataclasses import asdict
 
+    from finetune.runs import is_main_process
     from ui.show import show_mapping
 
+    if not is_main_process():  # of several that train together, one speaks
+        return DONE
     figures = {name: f"{value:.4f}" for name, value in run.results.items() if isinstance(value, float)}
     facts = {"run": str(folder), "status": run.status, "step": f"{run.step} of {run.steps}", **figures}
     emit(context, {"folder": str(folder), **asdict(run)}, lambda: show_mapping(facts))
