@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from assistant.assistant import Assistant, Chat
     from assistant.attachments import Attachment
     from assistant.citations import Citation, Claim
+    from assistant.keywords.job import KeywordJob, extract_keywords
 
-__all__ = ["Answer", "Assistant", "Attachment", "Chat", "Citation", "Claim"]
+__all__ = ["Answer", "Assistant", "Attachment", "Chat", "Citation", "Claim", "KeywordJob", "extract_keywords"]
 
 _HOME = {
     "Answer": "assistant.answer",
@@ -23,6 +24,8 @@ _HOME = {
     "Chat": "assistant.assistant",
     "Citation": "assistant.citations",
     "Claim": "assistant.citations",
+    "KeywordJob": "assistant.keywords.job",
+    "extract_keywords": "assistant.keywords.job",
 }
 
 

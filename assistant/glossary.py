@@ -47,6 +47,17 @@ def translate_terms(text: str) -> list[str]:
     return list(dict.fromkeys(word for part in split(text) for word in part.english))
 
 
+def in_japanese(english: str) -> str:
+    """Return the Japanese term that `english` is the translation of, "" where the glossary has none."""
+    return _reverse().get(english.casefold(), "")
+
+
+@cache
+def _reverse() -> dict[str, str]:
+    terms, _ = _table()
+    return {word.casefold(): term for term, words in reversed(terms.items()) for word in words[:1]}
+
+
 @cache
 def _table() -> tuple[dict[str, tuple[str, ...]], re.Pattern[str]]:
     rows = [line.split("|") for line in TERMS.strip().splitlines()]

@@ -16,7 +16,7 @@ import click
 from ingest.errors import MatlitError
 from ingest.settings import load_keys
 from ui.command import DONE, FAILED, INTERRUPTED, Verbs
-from ui.verbs import answers, bandgap, chat, evaluate, finetune, library, materials, system, tools
+from ui.verbs import answers, bandgap, chat, evaluate, finetune, keywords, library, materials, system, tools
 
 # llama.cpp, torch and ONNX Runtime otherwise spin on every core while they wait, which starves the reader processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -32,6 +32,7 @@ VERBS: tuple[click.Command, ...] = (  # in the order that --help shows: first th
     answers.search,
     answers.ask,
     chat.chat,
+    keywords.keywords,
     evaluate.evaluate,
     materials.materials,
     tools.tool,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from assistant import Assistant
     from assistant.agent import Manner
     from assistant.keywords.evaluate import Method
+    from assistant.keywords.texts import Text
     from assistant.prompts import Strategy
     from assistant.tools import Tool
     from ingest.embed import Embedder
@@ -44,12 +45,23 @@ def is_offline(settings: Settings) -> bool:
 
 def keyword_method(settings: Settings) -> tuple[str, Method]:
     """Return the name of the model in force, and what makes keywords with it."""
+    from assistant.chat import ChatModel
+    from assistant.keywords.ask import Task, ask
     from assistant.keywords.extract import extract
-    from ingest.embed import DEFAULT_EMBEDDER, make_embedder
+    from assistant.keywords.making import ranking_embedder
 
-    # The ranking was trained with the vectors of the default embedder, whatever the library is built with.
-    embedder = make_embedder(DEFAULT_EMBEDDER, threads=settings.embedding.threads)
-    return "extractive", lambda text, most: extract(text, most=most, embedder=embedder)
+    spec, embedder = settings.models.model, ranking_embedder()
+    if spec == "extractive":
+        return spec, lambda text, most: extract(text, most=most, embedder=embedder)
+    chat = ChatModel.from_spec(spec, offline=settings.models.offline)
+
+    def by_model(text: Text, most: int) -> Sequence[str]:
+        asked = ask(text, chat, Task(most=most), embedder=embedder)
+        if asked.error is not None:
+            raise asked.error
+        return asked.keywords
+
+    return spec, by_model
 
 
 def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assistant:

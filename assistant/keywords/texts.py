@@ -47,13 +47,27 @@ class Text:
         """Return title, abstract and body as one text."""
         return "\n\n".join(part for part in (self.title, self.abstract, self.body) if part)
 
-    def page_of(self, keyword: str) -> int | None:
-        """Return the first page that holds `keyword` in any inflection; None where none does."""
-        return next((number for number, text in self.pages if holds(text, keyword)), None)
 
-    def holds(self, keyword: str) -> bool:
-        """Tell whether title, abstract or body hold `keyword` in any inflection."""
-        return holds(self.whole, keyword)
+class Index:
+    """Finds keywords in a paper, in any inflection: its text is stemmed once for all of them."""
+
+    def __init__(self, text: Text) -> None:
+        self._japanese = text.language == "ja"
+        self._pages = [(number, *self._folded(page)) for number, page in text.pages]
+        self._whole = self._folded(text.title if self._pages else text.whole)
+
+    def find(self, keyword: str) -> tuple[bool, int | None]:
+        """Return whether the paper holds `keyword`, and on which page first (None where pages are not known)."""
+        stems, compact = f" {' '.join(key(keyword))} ", _compact(keyword)
+        by_characters = is_japanese(keyword)
+        for number, in_stems, in_characters in self._pages:
+            if (compact in in_characters) if by_characters else stems in in_stems:
+                return True, number
+        in_stems, in_characters = self._whole
+        return ((compact in in_characters) if by_characters else (stems.strip() != "" and stems in in_stems)), None
+
+    def _folded(self, text: str) -> tuple[str, str]:
+        return f" {' '.join(key(text))} ", _compact(text) if self._japanese else ""
 
 
 def from_document(document: Document) -> Text:

@@ -1,0 +1,137 @@
+"""From a paper's text to its keywords, marked with where they stand: what a job does for one paper."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assistant.keywords.ask import Target
+from assistant.keywords.extract import extract
+from assistant.keywords.meaning import distinct
+from assistant.keywords.records import Keyword
+from assistant.keywords.texts import Index, Text, from_document
+from ingest.embed import DEFAULT_EMBEDDER, make_embedder
+from ingest.errors import MatlitError
+from ingest.records import Document
+
+if TYPE_CHECKING:
+    from assistant.keywords.vocabulary import Vocabulary
+    from ingest.embed import Embedder
+
+TOO_SHORT = 40  # characters of text under which nothing can be told
+_embedders: dict[int, Embedder] = {}
+_embedders_lock = threading.Lock()
+
+
+class NoKeywords(MatlitError):
+    """The paper was read, and holds nothing that could be a keyword."""
+
+    hint = "Look whether its text is more than numbers, or ask a model: --model SPEC"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Keywords as texts; `note` says what could not be done."""
+
+    keywords: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A paper on its way through a job. `found` is there where a reader's process already made the keywords."""
+
+    id: str
+    path: str
+    title: str = ""
+    text: Text = field(default_factory=Text)
+    authors: tuple[str, ...] = ()
+    found: Found | None = None
+    marked: tuple[Keyword, ...] = ()
+    error: MatlitError | None = None
+
+
+def ranking_embedder(threads: int = 0) -> Embedder:
+    """Return the embedder that the ranking was trained with, one for all threads of this process."""
+    with _embedders_lock:
+        if threads not in _embedders:
+            _embedders[threads] = make_embedder(DEFAULT_EMBEDDER, threads=threads)
+        return _embedders[threads]
+
+
+def find_without_model(
+    text: Text, *, most: int, language: Target = "source", authors: Sequence[str] = (), threads: int = 0
+) -> Found:
+    """Return what a paper prints itself, filled up with the best phrases of its text.
+
+    Without a model nothing is translated but what the glossary knows: keywords in another language than the paper's
+    are fewer, and `note` says so.
+
+    Raises:
+        NoKeywords: nothing in the text could be one.
+    """
+    if len(text.whole) < TOO_SHORT and not text.printed:
+        raise NoKeywords(f"there is too little text for keywords: {text.whole[:40]!r}")
+    embedder = ranking_embedder(threads)
+    found = [*text.printed, *extract(text, most=3 * most, embedder=embedder, avoid=authors)]
+    note = "the paper's own keywords first" if text.printed else ""
+    wanted = text.language if language == "source" else language
+    if wanted != text.language and "ja" in (wanted, text.language):
+        found, note = _translated(found, wanted)
+    keywords = tuple(distinct(found, most=most, embedder=embedder if wanted != "ja" else None))
+    if not keywords:
+        raise NoKeywords(note or "no phrase of the text could be a keyword")
+    return Found(keywords, note)
+
+
+def mark(
+    keywords: Sequence[str], text: Text, *, most: int, vocabulary: Vocabulary | None = None
+) -> tuple[Keyword, ...]:
+    """Return the keywords with whether and where the text holds them, in the vocabulary's terms where there is one."""
+    index = Index(text)
+    printed = {one.casefold() for one in text.printed}
+    marked: dict[str, Keyword] = {}
+    for one in keywords:
+        term = vocabulary.term_for(one) if vocabulary is not None else one
+        if term and term not in marked and len(marked) < most:
+            present, page = index.find(one)
+            given = one if term != one else ""
+            marked[term] = Keyword(term, present, page, printed=one.casefold() in printed, given=given)
+    return tuple(marked.values())
+
+
+class Reading:
+    """What a reader's process hands back for a file: its text, or at once the keywords that need no model."""
+
+    def __init__(self, *, without_model: bool, most: int, language: Target) -> None:
+        self._without_model = without_model
+        self._most = most
+        self._language = language
+
+    def __call__(self, path: Path, document: Document) -> Source:
+        """Return the paper; its id is filled in by the job."""
+        text = from_document(document)
+        title, authors = document.metadata.title, document.metadata.authors
+        if not self._without_model:
+            return Source("", str(path), title, text, authors)
+        try:
+            found = find_without_model(text, most=self._most, language=self._language, authors=authors, threads=1)
+        except NoKeywords as error:
+            return Source("", str(path), title, Text(language=text.language), authors, error=error)
+        return Source("", str(path), title, text, authors, found=found)
+
+
+def _translated(found: Sequence[str], wanted: str) -> tuple[list[str], str]:
+    from assistant.glossary import SCRIPT, in_japanese
+    from assistant.keywords.japanese import in_english
+
+    if wanted == "en":
+        kept = [one if not SCRIPT.search(one) else in_english(one) for one in found]
+    else:
+        kept = [one if SCRIPT.search(one) else in_japanese(one) for one in found]
+    known = [one for one in kept if one]
+    name = {"en": "English", "ja": "Japanese"}.get(wanted, wanted)
+    return known, f"without a model only {len(known)} of {len(found)} phrases could be put into {name}, by the glossary"
