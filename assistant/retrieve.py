@@ -5,6 +5,7 @@ The candidates come from `ingest.index` through the library; here is decided how
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
@@ -31,7 +32,8 @@ RERANKED = 50  # best hits that a reranker reads
 DUPLICATE = 0.85  # of a passage's words in a better one: from here on it says nothing new
 ALIKE = 3  # records of one formula that keep their rank
 OF_ANOTHER = 0.5  # of its score remains to a record of another material than the query names
-RECORD_ASKED = 1.2  # times its score for the record of a compound where the query asks for what records tell
+RECORD_ASKED = 0.6  # of the way to the best score goes the record of a compound that is asked for what records tell
+REFERENCES = 0.2  # initials, and twice the years, for each word: from here on a passage is a list of references
 SAME_RANK = 0.85  # of the score of the best record of a formula: the query does not tell them apart
 FEW_WORDS = 8  # shorter passages must be equal to count as repeated
 
@@ -155,7 +157,7 @@ def _records_weighed(library: Library, scores: dict[str, float], asked: Wording,
         records = index.records(connection, list(scores))
     if not records:
         return scores
-    weighed = {each: scores[each] * _aboutness(record, asked) for each, record in records.items()}
+    weighed = {each: _of_record(scores[each], record, asked) for each, record in records.items()}
     by_formula: dict[str, list[str]] = {}
     for each in sorted(weighed, key=lambda one: (-weighed[one], one)):
         by_formula.setdefault(records[each].formula_key, []).append(each)
@@ -170,11 +172,12 @@ def _records_weighed(library: Library, scores: dict[str, float], asked: Wording,
     return scores | weighed
 
 
-def _aboutness(record: index.Record, asked: Wording) -> float:
-    if asked.compounds:
-        of_it = record.formula_key in asked.compounds
-        return (RECORD_ASKED if asked.of_records else 1.0) if of_it else OF_ANOTHER
-    return 1.0 if (asked.elements or asked.named) <= record.elements else OF_ANOTHER
+def _of_record(score: float, record: index.Record, asked: Wording) -> float:
+    if not asked.compounds:
+        return score if (asked.elements or asked.named) <= record.elements else score * OF_ANOTHER
+    if record.formula_key not in asked.compounds:
+        return score * OF_ANOTHER
+    return score + RECORD_ASKED * max(1.0 - score, 0.0) if asked.of_records else score
 
 
 # -------------------------------------------------------------------------------------------------------------- hits
@@ -183,33 +186,51 @@ def _aboutness(record: index.Record, asked: Wording) -> float:
 def _hits(
     library: Library, scores: dict[str, float], dense: dict[str, float], lexical: dict[str, float], *, wanted: int
 ) -> list[Hit]:
-    """Return hits for the best `wanted` of `scores` that do not repeat a better one."""
+    """Return hits for the best `wanted` of `scores` that do not repeat a better one.
+
+    A list of references that its reader took for text counts half: its titles match, and it tells nothing.
+    """
     ranked = sorted(scores, key=lambda each: (-scores[each], each))
     seen: dict[frozenset[str], None] = {}
     kept: list[Chunk] = []
+    lists: dict[str, Chunk] = {}
     start, size = 0, wanted + 10
     while start < len(ranked) and len(kept) < wanted:
         for chunk in library.chunks(ranked[start : start + size]):
             words = frozenset(chunk.text.lower().split())
-            if chunk.kind == "material":  # alike as they are, each is a record of its own
+            if chunk.kind == "text" and _lists_references(chunk.text):
+                lists[chunk.id] = chunk
+            elif chunk.kind == "material":  # alike as they are, each is a record of its own
                 kept.append(chunk)
             elif not _repeats(words, seen):
                 seen[words] = None
                 kept.append(chunk)
         start += size
-    titles = _titles(library, kept[:wanted])  # without those that another process has taken out meanwhile
+    final = scores | {each: scores[each] * OF_ANOTHER for each in lists}
+    best = sorted([*kept, *lists.values()], key=lambda chunk: -final[chunk.id])[:wanted]
+    titles = _titles(library, best)  # without those that another process has taken out meanwhile
     return [
         Hit(
             chunk=chunk,
             title=titles[chunk.source][0],
-            score=scores[chunk.id],
+            score=final[chunk.id],
             dense=dense.get(chunk.id),
             lexical=lexical.get(chunk.id),
             metadata=titles[chunk.source][1],
         )
-        for chunk in kept[:wanted]
+        for chunk in best
         if chunk.source in titles
     ]
+
+
+_INITIALS = re.compile(r"\b[A-Z]\.(?=[\s,\-A-Z])")
+_YEAR = re.compile(r"\b(?:19|20)\d\d[a-z]?\b|\bdoi\b|https?://")
+
+
+def _lists_references(text: str) -> bool:
+    """Tell whether a passage is mostly authors' initials, years and addresses."""
+    initials, years = len(_INITIALS.findall(text)), len(_YEAR.findall(text))
+    return years > 0 and initials > 3 and initials + 2 * years >= REFERENCES * len(text.split())
 
 
 def _repeats(words: frozenset[str], seen: dict[frozenset[str], None]) -> bool:

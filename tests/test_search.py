@@ -368,3 +368,16 @@ def test_stabler_records_of_one_formula_come_first_and_do_not_crowd_out_others(r
     only = Filter(formula="Fe2O3")
     found = sources(search(records, EMBEDDER, "band gap", where=only, mode="lexical"))
     assert found == ["mp-2", "mp-3", "mp-1", "mp-0", "mp-4"]
+
+
+REFERENCES = (
+    "[1] A. Author, B. C. Other, Sintering of spinel cathodes, J. Nothing 2001, 3, 101. "
+    "[2] D. Third, E. Fourth, Spinel cathodes for sintering, J. Nothing 2004, 5, 11."
+)
+
+
+def test_a_list_of_references_taken_for_text_comes_behind_what_tells_something(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embedder=EMBEDDER.info, recipe="test") as made:
+        with made.writer() as writer:
+            add(writer, "Cathodes", 2020, [("", "text", REFERENCES), ("", "text", "We sintered the spinel at 900 °C.")])
+        assert texts(search(made, EMBEDDER, "sintering of spinel cathodes"))[0].startswith("We sintered")
