@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -153,6 +154,9 @@ def test_ingest_remove_and_prune_in_a_library_of_ones_own(run: Run, tmp_path: Pa
         (["search", "x", "-k", "0"], "0"),
         (["search", "x", "-k", "1000000"], "1000000"),
         (["search", ""], "empty"),
+        (["search", "???"], "no word"),
+        (["search", "a" * 50_000], "50,000"),
+        (["search", "x", "--formula", "hello"], "'hello'"),
         (["search", "x", "--year", "soon"], "'soon'"),
         (["search", "x", "--year", "2020..2010"], "backwards"),
         (["search", "x", "--elements", "Xx"], "Xx"),
@@ -197,6 +201,26 @@ def test_a_library_of_another_embedder_is_refused_with_the_way_out(run: Run, mon
     assert code == 1
     assert "all-MiniLM-L6-v2" in err
     assert "--rebuild" in err
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("schema = 1", "schema = 99", "schema 99"),
+        ("53aa5117", "00000000", "was built with the embedder 'all-MiniLM-L6-v2' (revision 00000000"),
+        ("[library]", "[library", "is damaged"),
+    ],
+)
+def test_a_library_that_this_matlit_cannot_read_is_refused(
+    run: Run, demo_folder: Path, tmp_path: Path, was: str, becomes: str, said: str
+) -> None:
+    copy = shutil.copytree(demo_folder, tmp_path / "copy")
+    info = copy / "library.toml"
+    info.write_text(info.read_text(encoding="utf-8").replace(was, becomes), encoding="utf-8")
+    code, _, err = run("search", "silicon", "--library", str(copy))
+    assert code == 1
+    assert said in err
+    assert "→" in err
 
 
 def test_errors_are_json_too(run: Run) -> None:
