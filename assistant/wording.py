@@ -13,6 +13,7 @@ from assistant import glossary, synonyms
 from assistant.question import expanded, gist
 from ingest import formulas
 from ingest.elements import NAMES, NUMBERS
+from ingest.errors import BadInput
 from ingest.materials import formula_key
 
 
@@ -43,7 +44,7 @@ def worded(query: str, *, embedder: str) -> Wording:
         words = f"{query} {expanded(query)}"
     compounds = synonyms.named(english)
     keys = {formula.normal for formula in formulas.find(english)} | {each.formula for each in compounds if each.formula}
-    whole = frozenset(map(formula_key, filter(_is_whole, keys)))
+    whole = frozenset(filter(None, map(_record_key, keys)))
     return Wording(
         meaning=_spelt_out(english, compounds),
         words=words,
@@ -80,9 +81,12 @@ def _spelt_out(text: str, compounds: list[synonyms.Named]) -> str:
     return text
 
 
-def _is_whole(formula: str) -> bool:
-    """Whether a formula has counts only; of one with variables ("Li1-xCoO2") no record is."""
-    return bool(re.fullmatch(r"[A-Za-z0-9.()\[\]]+", formula)) and not re.search(r"[xyz](?![a-z])", formula)
+def _record_key(formula: str) -> str:
+    """Return the key that records of a formula go by; "" where there are none: of Li1-xCoO2, of 13C, of a charge."""
+    try:
+        return formula_key(formula)
+    except BadInput:
+        return ""
 
 
 _OF_RECORDS = re.compile(

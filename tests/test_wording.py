@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assistant import synonyms
 from assistant.wording import elements_together, worded
@@ -73,5 +75,17 @@ def test_japanese_is_put_in_english_to_an_embedder_that_reads_no_other() -> None
     assert worded("リン酸鉄リチウムの容量", embedder="sentence-transformers/paraphrase-multilingual").meaning[0] == "リ"
 
 
+@pytest.mark.parametrize("text", ["Li1-xCoO2", "LixCoO2", "at 0C and 20C", "13C2H6", "Fe3+ and PO43-", "(NH4", "Ca(OH"])
+def test_what_is_no_formula_of_a_record_names_none(text: str) -> None:
+    assert {key for key in worded(text, embedder=MINILM).compounds if not key} == set()
+
+
 def test_a_formula_with_variables_names_no_record() -> None:
     assert worded("Li1-xCoO2", embedder=MINILM).compounds == frozenset()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="LiFePO4 0123456789CHN()[]+-·xδ₄²³リン酸鉄、/,.", max_size=40))
+def test_any_query_can_be_put(text: str) -> None:
+    asked = worded(text, embedder=MINILM)
+    assert asked.words.startswith(text)
