@@ -34,7 +34,7 @@ from assistant.tools.calculator import calculate
 from benchmarks._machine import describe
 from ingest.embed import make_embedder
 from ingest.library import Library
-from ingest.materials import count, find, parse_records, to_chunk
+from ingest.materials import parse_records, search, to_chunk
 from ingest.materials.importing import import_materials
 
 EXPRESSIONS = Path(__file__).with_name("expressions.json")  # question id -> our expression for its answer
@@ -229,8 +229,7 @@ def measure_search(folder: Path) -> None:
             times = []
             for _ in range(30):
                 begun, cpu = time.perf_counter(), time.process_time()
-                found = find(connection, where, limit=20, structures=False)
-                matching = count(connection, where)
+                found, matching = search(connection, where, limit=20)
                 times.append((time.perf_counter() - begun, time.process_time() - cpu))
             clock, processor = (sorted(column) for column in zip(*times, strict=True))
             print(f"search of {total:,}: {name}: {matching:,} fit, {len(found)} returned; "

@@ -241,7 +241,7 @@ def search_materials(
 ) -> tuple[list[Material], int]:
     """Return the records that the filter options of the command line allow, and how many there are in all."""
     from assistant.tools.materials import make_filter
-    from ingest.materials import count, find
+    from ingest.materials import search
 
     where = make_filter(
         formula=filters["formula"],
@@ -256,8 +256,7 @@ def search_materials(
         crystal_system=filters["crystal_system"],
     )
     with library.reading() as connection:
-        found = find(connection, where, sort=sort, descending=descending, limit=limit, structures=False)
-        return found, count(connection, where)
+        return search(connection, where, sort=sort, descending=descending, limit=limit)
 
 
 def parse_range(text: str | None, option: str) -> tuple[float | None, float | None] | None:

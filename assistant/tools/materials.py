@@ -213,15 +213,14 @@ def _named(library: Library, name: str, where: MaterialFilter) -> ToolOutput:
 
 
 def _search(library: Library, where: MaterialFilter, *, sort: str, descending: bool, limit: int) -> ToolOutput:
-    from ingest.materials import count, find, polymorphs
+    from ingest.materials import polymorphs, search
 
     if not 1 <= limit <= MOST_RECORDS:
         raise BadInput(f"limit is {limit}, not from 1 to {MOST_RECORDS}")
     extra: dict[str, Any] = {}
     lines: list[str] = []
     with library.reading() as connection:
-        found = find(connection, where, sort=sort, descending=descending, limit=limit, structures=False)
-        total = count(connection, where)
+        found, total = search(connection, where, sort=sort, descending=descending, limit=limit)
         if where.formula:
             family = polymorphs(connection, where.formula)
             extra["polymorphs"] = len(family.records)

@@ -34,6 +34,7 @@ from ingest.materials.store import (
     insert,
     polymorphs,
     row,
+    search,
 )
 from ingest.materials.text import to_chunk, to_text
 
@@ -69,6 +70,7 @@ __all__ = [
     "polymorphs",
     "reduced_formula",
     "row",
+    "search",
     "to_chunk",
     "to_text",
 ]

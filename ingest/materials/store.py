@@ -44,8 +44,11 @@ CREATE TABLE IF NOT EXISTS materials (
     nelements INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS materials_by_formula ON materials (formula_key);
-CREATE INDEX IF NOT EXISTS materials_by_chemsys ON materials (elements);
-CREATE INDEX IF NOT EXISTS materials_by_gap ON materials (band_gap_ev);
+-- Rows are fat with structures; filters and orders that no other index serves are read from here alone.
+CREATE INDEX IF NOT EXISTS materials_by_facts ON materials (
+    elements, nelements, nsites, band_gap_ev, e_above_hull_ev_per_atom, spacegroup_number, spacegroup_symbol,
+    crystal_system, formula_key, formula_pretty, formation_energy_ev_per_atom, density_g_cm3, volume_a3, k_vrh_gpa
+);
 CREATE TABLE IF NOT EXISTS material_elements (
     element TEXT NOT NULL,
     material_id TEXT NOT NULL REFERENCES materials ON DELETE CASCADE,
@@ -166,7 +169,7 @@ class MaterialFilter:
 
     def condition(self) -> tuple[str, list[object]]:
         """Return the filter as SQL over `materials`, and its values. Raises BadInput for a formula that is none."""
-        clauses = [*self._words(), *self._elements(), *self._ranges()]
+        clauses = [*self._words(), *self._ranges(), *self._elements()]  # the cheap ones first
         return " AND ".join(clause for clause, _ in clauses) or "TRUE", [one for _, given in clauses for one in given]
 
     def _words(self) -> Iterator[tuple[str, Sequence[object]]]:
@@ -192,7 +195,7 @@ class MaterialFilter:
         for column in ("nelements", "nsites", "band_gap_ev", "e_above_hull_ev_per_atom"):
             for sign, bound in zip((">=", "<="), getattr(self, column) or (), strict=False):
                 if bound is not None:
-                    yield f"{column} {sign} ?", (bound,)
+                    yield f"+{column} {sign} ?", (bound,)  # not by an index of its own: that reads the fat rows
 
 
 def find(
@@ -210,17 +213,43 @@ def find(
     Without `structures` they come back without theirs, which is several times faster. Raises BadInput for a formula
     or an order that is none.
     """
-    condition, values = (where or MaterialFilter(**filters)).condition()
+    found, _ = search(
+        connection,
+        where or MaterialFilter(**filters),
+        sort=sort,
+        descending=descending,
+        limit=limit,
+        structures=structures,
+    )
+    return found
+
+
+def search(
+    connection: sqlite3.Connection,
+    where: MaterialFilter,
+    *,
+    sort: str = DEFAULT_SORT,
+    descending: bool = False,
+    limit: int | None = None,
+    structures: bool = False,
+) -> tuple[list[Material], int]:
+    """Return what `find` does, and how many materials `where` allows in all, found in one pass over the facts."""
+    condition, values = where.condition()
     if sort not in SORTS:
         raise BadInput(f"{sort!r} is nothing to sort by", hint=f"Known are {', '.join(SORTS)}")
-    # Rows are fat with structures, so the ids are found in an index of the facts alone, and only they are read.
     column = SORTS[sort]
     order = f"{column} IS NULL, {column}{' DESC' if descending else ''}, material_id"
-    ids = f"SELECT material_id FROM materials WHERE {condition} ORDER BY {order} LIMIT ?"
-    values.append(-1 if limit is None else limit)
+    # The rows are fat with structures, so the ids are found in an index of the facts alone, and only they are read.
+    sql = f"SELECT material_id, count(*) OVER () FROM materials WHERE {condition} ORDER BY {order} LIMIT ?"
+    ranked = connection.execute(sql, (*values, -1 if limit is None else limit)).fetchall()
+    ids = [row[0] for row in ranked]
     select = SELECT_MATERIAL if structures else SELECT_FACTS
-    rows = connection.execute(f"{select} WHERE material_id IN ({ids}) ORDER BY {order}", values)
-    return [from_row(tuple(found)) for found in rows]
+    found: dict[str, Material] = {}
+    for start in range(0, len(ids), _VARIABLES):
+        batch = ids[start : start + _VARIABLES]
+        rows = connection.execute(f"{select} WHERE material_id IN ({', '.join('?' * len(batch))})", batch)
+        found.update((row[0], from_row(row)) for row in rows)
+    return [found[each] for each in ids if each in found], ranked[0][1] if ranked else 0
 
 
 def count(connection: sqlite3.Connection, where: MaterialFilter) -> int:
