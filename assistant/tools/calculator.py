@@ -103,10 +103,13 @@ UNITS_OF_THE_FIELD = (  # what materials papers write and pint does not know
     "formula_unit = count = f_u",
     "mAh = milliampere * hour",
     "Ah = ampere * hour",
+    "emu = 1e-3 * ampere * meter ** 2",
     "emu_per_gram = ampere * meter ** 2 / kilogram",
+    "Ha = hartree",
     "wt_percent = percent",
     "at_percent = percent",
 )
+COMMON_UNITS = ("eV", "meV", "keV", "nm", "K", "J", "kJ", "Pa", "MPa", "GPa", "mAh", "Wh", "mol", "V", "A", "T", "Hz")
 SPELLINGS = {"°C": "degC", "℃": "degC", "°F": "degF", "\u00c5": "angstrom", "\u212b": "angstrom", "Ω": "ohm"}
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 OPERATORS = {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "−": "-", "–": "-", "**": "^", "（": "(", "）": ")"}
@@ -247,6 +250,8 @@ class _Evaluation:
         if name == "e":
             raise BadExpression("'e' could be Euler's number or the elementary charge", hint="Write exp(1) or q_e")
         found = self.unit(name)
+        if found is None and name in FUNCTIONS:
+            raise BadExpression(f"{name} is a function in {self.expression!r}", hint=f"Write it like {name}(2)")
         if name in CONSTANTS and not (unit_first and found is not None):
             return self.constant(name)
         if found is None:
@@ -268,7 +273,7 @@ class _Evaluation:
         if name in PURE_NUMBERS:
             return None
         try:
-            return getattr(self.registry, SPELLINGS.get(name, name))
+            return self.registry.Unit(SPELLINGS.get(name, name))
         except (pint.UndefinedUnitError, AttributeError):
             powered = re.fullmatch(r"([^\W\d]+)([23])", name)  # cm3, as papers write it
             base = self.unit(powered[1]) if powered else None
@@ -323,7 +328,7 @@ class _Evaluation:
         number, uncertainty = plain(magnitude), getattr(magnitude, "std_dev", None)
         if not math.isfinite(number):
             raise BadExpression(f"the value of {self.expression!r} is not finite")
-        written = f"{magnitude:.2u}P".removesuffix("P") if uncertainty else written_number(number)
+        written = f"{magnitude:.2uP}" if uncertainty else written_number(number)
         return Calculation(
             expression=self.expression,
             value=number,
@@ -350,15 +355,32 @@ def _parse(expression: str) -> Tree[Any]:
 
 def _spelled(expression: str) -> str:
     """Return the expression in the grammar's own characters: superscripts as powers, typographic signs as operators."""
-    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda found: f"^({found[0].translate(SUPERSCRIPTS)})", expression)
+    text = _bare(expression)
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda found: f"^({found[0].translate(SUPERSCRIPTS)})", text)
+    text = re.sub(r"(?<![^\W\d])[uµμ]B\b", " mu_B ", text)
     for spelling, name in SPELLINGS.items():
         text = text.replace(spelling, f" {name} ")
     text = unicodedata.normalize("NFKC", text)
     for sign, operator in OPERATORS.items():
         text = text.replace(sign, operator)
-    text = re.sub(r"%\s*of\b", "% *", text)
+    text = re.sub(r"°(?![CF])", " deg ", text)
+    text = re.sub(r"\b(?:wt|at|mol|vol)\.?\s*%", "%", text)
+    text = re.sub(r"(?:%|\bpercent)\s*of\b", "% *", text)
+    text = re.sub(r"(?<=\d)\s*[xX]\s*(?=\d)", " * ", text)
     text = re.sub(r"(?<=[\d.])[eE]-\d+|([^\W\d]+)-(?=\d+(?![\w.]))", _attached_power, text)
     return text if "(" in text else re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+
+
+# What people and models write around an expression: "Calculate: …", "E = …", "… = ?", Markdown and TeX marks.
+_AROUND = re.compile(
+    r"^(?:please\s+)?(?:(?:calculate|compute|evaluate|convert|solve|what is|what's)\b:?\s*)?(?:[^\W\d]\w*\s*=|=)?\s*",
+    re.IGNORECASE,
+)
+
+
+def _bare(expression: str) -> str:
+    text = expression.strip().strip("`$").strip()
+    return _AROUND.sub("", text).rstrip("?= ").strip("`$ ")
 
 
 def _attached_power(found: re.Match[str]) -> str:
@@ -402,5 +424,6 @@ def _unless_misfit(attempt: Callable[[], Any]) -> Any:
 def _near(name: str) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, [*CONSTANTS, *FUNCTIONS], n=1, cutoff=0.75)
+    same = [unit for unit in COMMON_UNITS if unit.casefold() == name.casefold()]
+    close = same or get_close_matches(name, [*CONSTANTS, *FUNCTIONS], n=1, cutoff=0.75)
     return f"; did you mean {close[0]!r}?" if close else ""
