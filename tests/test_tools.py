@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,29 @@ def test_an_async_function_is_a_tool_too() -> None:
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(BadInput, match="two tools named 'calculator'"):
         all_tools(own=[from_function(add, name="calculator")])
+
+
+def test_an_installed_package_offers_its_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_tools.py").write_text(
+        "from assistant.tools import read_only\n\n"
+        '@read_only\ndef double(x: float) -> float:\n    """Double a number."""\n    return 2 * x\n'
+    )
+    info = tmp_path / "my_tools-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tools\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[matlit.tools]\ntwice = my_tools:double\ngone = my_tools:nothing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tools = all_tools()
+    assert found(tools["twice"], x=2).data == {"result": 4.0}
+    assert tools["twice"].read_only
+    assert "gone" not in tools
+
+
+def test_the_example_of_an_own_tool_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "own_tool.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert '"mismatch_percent": 0.957' in shown
+    assert "unknown argument 'film'" in shown
 
 
 def test_a_function_without_annotations_or_description_is_refused() -> None:
