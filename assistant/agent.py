@@ -146,7 +146,7 @@ def gather(library: Library, found: Findings, model: ChatModel, manner: Manner) 
         return sources
     room = max(model.context_tokens - 2 * THINKING_TOKENS, 256)
     if is_planned(model, manner.loop):
-        sources.add_windows(found, tokens=min(manner.evidence_tokens or LOCAL_EVIDENCE_TOKENS, room))
+        sources.add_windows(found.ranked, tokens=min(manner.evidence_tokens or LOCAL_EVIDENCE_TOKENS, room))
     else:
         sources.add_passages(found, tokens=min(manner.evidence_tokens or EVIDENCE_TOKENS, room))
     return sources
@@ -270,7 +270,8 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
     most = THINKING_TOKENS if work.strategy == "cot" else ANSWER_TOKENS
     shown = _Shown(thinks=work.strategy == "cot")
     reply: Reply | None = None
-    timeout_s = min(seconds, work.model.timeout_s)
+    # A model on this machine is as slow as the machine is busy: only the bound on the whole ends it.
+    timeout_s = seconds if work.model.local else min(seconds, work.model.timeout_s)
     for item in work.model.stream(messages, tools=specs, max_tokens=most, timeout_s=timeout_s):
         if isinstance(item, Reply):
             reply = item

@@ -336,72 +336,11 @@ _ABBREVIATED = re.compile(
 )
 _QUOTED = re.compile(r"“([^”]+)”|\"([^\"]+)\"|「([^」]+)」|『([^』]+)』")
 _CJK = re.compile("[぀-ヿ一-鿿가-힣]")
-_FUNCTION_WORDS = frozenset(
-    [
-        "about",
-        "after",
-        "also",
-        "although",
-        "been",
-        "before",
-        "being",
-        "between",
-        "both",
-        "cannot",
-        "could",
-        "does",
-        "each",
-        "either",
-        "from",
-        "have",
-        "here",
-        "however",
-        "into",
-        "just",
-        "like",
-        "made",
-        "many",
-        "more",
-        "most",
-        "much",
-        "must",
-        "only",
-        "other",
-        "over",
-        "same",
-        "should",
-        "since",
-        "some",
-        "such",
-        "than",
-        "that",
-        "their",
-        "them",
-        "then",
-        "there",
-        "therefore",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "thus",
-        "under",
-        "used",
-        "using",
-        "very",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "will",
-        "with",
-        "within",
-        "would",
-        "your",
-    ]
+_FUNCTION_WORD = re.compile(
+    "about|after|also|although|been|before|being|between|both|cannot|could|does|each|either|from|have|here|however|into|"
+    "just|like|made|many|more|most|much|must|only|other|over|same|should|since|some|such|than|that|their|them|then|"
+    "there|therefore|these|they|this|those|through|thus|under|used|using|very|were|what|when|where|which|while|will|"
+    "with|within|would|your"
 )
 _WORD = re.compile(r"[^\W\d_]{4,}|[^\W_]*\d[^\W_]*")
 
@@ -479,7 +418,7 @@ def _shares_words(sentence: str, source: str) -> bool:
 def _content(text: str) -> frozenset[str]:
     # Five letters stand for a word's stem well enough to tell whether two texts speak of the same thing.
     folded = fold(text).text.lower()
-    words = {word[:5] for word in _WORD.findall(folded) if word not in _FUNCTION_WORDS}
+    words = {word[:5] for word in _WORD.findall(folded) if not _FUNCTION_WORD.fullmatch(word)}
     return frozenset(words | {a + b for a, b in re.findall(r"(?=([一-鿿ァ-ヺ])([一-鿿ァ-ヺ]))", folded)})
 
 

@@ -68,6 +68,12 @@ def from_tools(ran: Sequence[Ran], *, language: prompts.Language, more: Sequence
     return Answer("\n".join([*tool_lines(ran, language), *more]), claims=said_by(ran), tool_calls=calls, model=MODEL)
 
 
+def from_quotes(text: str, citations: tuple[Citation, ...], papers: tuple[Paper, ...]) -> Answer:
+    """Return an answer whose text shows these quotes and claims nothing else; one that abstains where there is none."""
+    claims = tuple(Claim(citation.quote, citation.status, (citation.n,)) for citation in citations)
+    return Answer(text, citations, claims, abstained=not citations, model=MODEL, papers=papers)
+
+
 def said_by(ran: Sequence[Ran]) -> tuple[Claim, ...]:
     """Return what the tools said as claims."""
     return tuple(Claim(sentence, "tool") for one in ran for sentence in one.said)

@@ -69,9 +69,9 @@ class Sources:
     library: Library
     all: list[Source] = field(default_factory=list)
 
-    def add_windows(self, found: Findings, *, tokens: int) -> list[Source]:
-        """Add the best sentences of `found`, each with its neighbours, as far as `tokens` reach."""
-        return self._add((_window(one) for one in found.ranked), tokens=tokens)
+    def add_windows(self, ranked: Sequence[Ranked], *, tokens: int) -> list[Source]:
+        """Add ranked sentences, each with its neighbours, as far as `tokens` reach."""
+        return self._add((_window(one) for one in ranked), tokens=tokens)
 
     def add_passages(self, found: Findings, *, tokens: int) -> list[Source]:
         """Add whole passages, those with the best sentences first, as far as `tokens` reach."""

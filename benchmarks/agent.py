@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from assistant.agent import Manner, gather
+from assistant.agent import Bounds, Manner, Work, gather, work_out
 from assistant.answer import Answer
 from assistant.assistant import Assistant
 from assistant.chat import ChatModel, Message
@@ -35,6 +35,8 @@ from benchmarks.models import QWEN
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 COUNT = 40
 SEED = 0
+PATIENCE_S = 900.0  # the machine may be busy with other work
+MANNER = Manner(bounds=Bounds(max_seconds=PATIENCE_S))
 ARMS = ("extractive", "ours", "bare", "http")
 BARE = "Answer the question from the passages.\n\n{passages}\n\nQuestion: {question}\nAnswer:"
 
@@ -71,7 +73,8 @@ def run(library: Path, rows: Path, arms: list[str], *, count: int, seconds: floa
     if not left:
         print("every question has its row")
         return
-    model = ChatModel.from_spec(f"gguf/{QWEN}", offline=True) if any(arm != "extractive" for arm, _ in left) else None
+    needed = any(arm != "extractive" for arm, _ in left)
+    model = ChatModel.from_spec(f"gguf/{QWEN}", offline=True, timeout_s=PATIENCE_S) if needed else None
     with Assistant(library, keep_journal=False) as quoting:
         asking = askers(quoting, model)
         names = {paper.id: frozenset(path.name for path in paper.paths) for paper in quoting.library.papers()}
@@ -96,9 +99,9 @@ def askers(quoting: Assistant, model: ChatModel | None) -> dict[str, Asking]:
         return asking
     loaded = model.backend._loaded  # type: ignore[attr-defined]
     os.environ["MATLIT_SERVER_KEY"] = loaded.key
-    served = ChatModel.from_spec(f"{loaded.address}/v1#{model.model}", offline=True)
+    served = ChatModel.from_spec(f"{loaded.address}/v1#{model.model}", offline=True, timeout_s=PATIENCE_S)
     for arm, each in (("ours", model), ("http", served)):
-        own = Assistant(quoting.library, each, embedder=quoting.embedder, keep_journal=False)
+        own = Assistant(quoting.library, each, embedder=quoting.embedder, keep_journal=False, manner=MANNER)
         asking[arm] = lambda gold, own=own: (own.ask(gold.question), None)  # type: ignore[misc]
     asking["bare"] = lambda gold: bare(quoting, model, gold)
     return asking
@@ -207,8 +210,6 @@ def overhead(steps: int = 30) -> None:
             with Assistant(folder, model, keep_journal=False) as assistant:
                 found = assistant.find("What is the theoretical capacity of LiFePO4?")
                 began = time.perf_counter()
-                from assistant.agent import Work, work_out
-
                 sources = gather(assistant.library, found, model, Manner())
                 for _ in work_out(Work(model, found, sources, assistant.tools, Manner())):
                     pass

@@ -16,7 +16,7 @@ import click
 from ingest.errors import MatlitError
 from ingest.settings import load_keys
 from ui.command import DONE, FAILED, INTERRUPTED, Verbs
-from ui.verbs import answers, bandgap, chat, evaluate, finetune, keywords, library, materials, system, tools
+from ui.verbs import answers, bandgap, chat, evaluate, finetune, keywords, library, materials, summarize, system, tools
 
 # llama.cpp, torch and ONNX Runtime otherwise spin on every core while they wait, which starves the reader processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -31,6 +31,7 @@ VERBS: tuple[click.Command, ...] = (  # in the order that --help shows: first th
     library.verify,
     answers.search,
     answers.ask,
+    summarize.summarize,
     chat.chat,
     keywords.keywords,
     evaluate.evaluate,

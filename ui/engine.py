@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import BadInput
@@ -14,9 +16,10 @@ from ingest.records import ChunkKind, Filter, Paper
 if TYPE_CHECKING:
     from assistant import Assistant
     from assistant.agent import Manner
+    from assistant.events import Event as AnswerEvent
     from assistant.keywords.evaluate import Method
     from assistant.keywords.texts import Text
-    from assistant.prompts import Strategy
+    from assistant.prompts import Language, Strategy
     from assistant.tools import Tool
     from ingest.embed import Embedder
     from ingest.library import Library
@@ -365,3 +368,66 @@ def parse_kinds(text: str) -> frozenset[ChunkKind]:
 def library_folder(settings: Settings) -> Path:
     """Return the library's folder in force."""
     return settings.library_path
+
+
+@contextmanager
+def run_summarize(
+    settings: Settings, paths: Sequence[str], *, query: str, limit: int, language: Language | None
+) -> Iterator[Iterator[AnswerEvent]]:
+    """Yield the events of a review of the files in `paths`, or of what the library holds on `query`.
+
+    Files that the library does not hold are read into a library of their own, which is gone afterwards.
+
+    Raises:
+        BadInput: neither a path nor a query was given, or a path holds no paper.
+    """
+    from assistant.chat import ChatModel
+    from assistant.question import understand
+    from assistant.quoting import MODEL
+    from assistant.summarize import Review, papers_about, summarize
+    from ingest.library import Library
+
+    if not (paths or query.strip()):
+        raise BadInput("what shall be reviewed?", hint='Name papers, or: matlit summarize --query "…"')
+    spec = settings.models.role("summarize")
+    model = None if spec == MODEL else ChatModel.from_spec(spec, offline=settings.models.offline)
+    embedder = open_embedder(settings)
+    with TemporaryDirectory() as temporary:
+        folder = _library_of(settings, paths, Path(temporary) / "library", embedder) if paths else settings.library_path
+        with Library.open(folder) as library:
+            papers = _papers_at(library, paths) if paths else papers_about(library, embedder, query, most=limit)
+            review = Review(papers[:limit], query, language or (understand(query).language if query else "en"))
+            yield summarize(library, embedder, review, model=model)
+
+
+def _library_of(settings: Settings, paths: Sequence[str], own: Path, embedder: Embedder) -> Path:
+    """Return the library in force where it holds all files of `paths`, else one made of them in `own`."""
+    from ingest.discover import discover
+    from ingest.errors import LibraryNotFound
+    from ingest.library import Library
+    from ingest.pipeline import ingest
+    from ingest.records import file_digest
+
+    files = list(discover(paths))
+    try:
+        with Library.open(settings.library_path) as library:
+            held = {paper.id for paper in library.papers()}
+    except LibraryNotFound:
+        held = set()
+    if files and all(file_digest(Path(file)) in held for file in files):
+        return settings.library_path
+    for _ in ingest(list(paths), settings=settings, library=own, embedder=embedder):
+        pass
+    return own
+
+
+def _papers_at(library: Library, paths: Sequence[str]) -> tuple[Paper, ...]:
+    from ingest.discover import discover
+    from ingest.records import file_digest
+
+    wanted = [file_digest(Path(file)) for file in discover(paths)]
+    held = {paper.id: paper for paper in library.papers()}
+    found = tuple(held[each] for each in dict.fromkeys(wanted) if each in held)
+    if not found:
+        raise BadInput(f"no paper could be read from {', '.join(paths)}", hint="See why: matlit ingest PATH")
+    return found
