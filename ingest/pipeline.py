@@ -28,11 +28,12 @@ from ingest.events import (
     Skipped,
     Updated,
 )
-from ingest.flow import Flow, Tally
+from ingest.flow import Flow
 from ingest.library import Library, Writer
 from ingest.plan import Plan, Task, make_plan
 from ingest.records import file_digest
 from ingest.settings import Settings
+from ingest.tally import Tally
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
