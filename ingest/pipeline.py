@@ -37,7 +37,7 @@ from ingest.tally import Tally
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
-    from ingest.metadata import Manifest
+    from ingest.manifest import Manifest
 
 __all__ = [
     "Added",
@@ -107,7 +107,7 @@ def ingest(
 
 
 def _read_manifest(path: Path) -> Manifest:
-    from ingest.metadata import read_manifest
+    from ingest.manifest import read_manifest
 
     return read_manifest(path)
 

@@ -15,7 +15,7 @@ from ingest.settings import Settings
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder
-    from ingest.metadata import Manifest
+    from ingest.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ingest.settings import ChunkingSettings
 
 if TYPE_CHECKING:
     from ingest.embed import Tokeniser
-    from ingest.metadata import Manifest
+    from ingest.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import pytest
 
 from ingest.errors import BadInput, OfflineError
 from ingest.lookup import alike, clean_doi, look_up, same_doi
-from ingest.metadata import describe, merge, read_manifest
+from ingest.manifest import read_manifest
+from ingest.metadata import describe, merge
 from ingest.readers import ReadOptions, read
 from ingest.records import Block, Document, Metadata, Page
 
