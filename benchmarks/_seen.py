@@ -19,9 +19,11 @@ import pypdfium2
 SPACE = 0.95  # of the size: the widest gap within a line
 BACK = 0.8  # how far the second of two scripts one above the other steps back
 SCRIPT = 0.75  # how far scripts stand above or below
+LARGER = 1.25  # times the size of its scripts: the letter that they belong to
 NEXT_LINE = 3.2  # how far the next line may stand below
 EDGE = 3.0  # points by which the lines of a column may begin at different places
 UNMAPPED = (0x370, 0x3FF)  # Greek, which fonts often leave unmapped: passed over, as the quotes leave it out
+SIGNS = dict.fromkeys(map(ord, "¼½¾þðÞ"))  # what publishers' fonts of signs call "=", "+" and brackets: passed over too
 LIGATURES = frozenset({"ff", "fi", "fl", "ffi", "ffl", "ft"})
 
 
@@ -90,7 +92,7 @@ def page_glyphs(path: Path, number: int) -> tuple[list[Glyph], Moves, Moves, Mov
 
 
 def squeezed(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", text).casefold()
+    folded = unicodedata.normalize("NFKD", text.translate(SIGNS)).casefold()
     kept = "".join(sign for sign in folded if sign.isalnum() and not UNMAPPED[0] <= ord(sign) <= UNMAPPED[1])
     return "" if kept in LIGATURES else kept
 
@@ -108,10 +110,15 @@ def moves(glyphs: list[Glyph]) -> tuple[Moves, Moves, Moves]:
     beside: Moves = [[] for _ in glyphs]
     has_left = [False] * len(glyphs)
     for at, glyph in enumerate(glyphs):
-        for other in near(glyph, 1.2 * glyph.size, 1.2 * glyph.size):
+        close = near(glyph, 1.2 * glyph.size, 1.2 * glyph.size)
+        for other in close:
             gap = glyphs[other].x0 - glyph.x1
             wide = SPACE * max(glyph.size, glyphs[other].size)
-            if other != at and -BACK * glyph.size < gap < wide and level(glyph, glyphs[other]):
+            if other == at or not -BACK * glyph.size < gap < wide:
+                continue
+            if level(glyph, glyphs[other]) or (
+                gap < 0 and stacked(glyph, glyphs[other], [glyphs[one] for one in close])
+            ):
                 beside[at].append(other)
                 has_left[other] |= gap > -0.3 * glyph.size
     first = [at for at, held in enumerate(has_left) if not held]
@@ -137,6 +144,17 @@ def moves(glyphs: list[Glyph]) -> tuple[Moves, Moves, Moves]:
 
 def middle(glyph: Glyph) -> float:
     return (glyph.y0 + glyph.y1) / 2
+
+
+def stacked(one: Glyph, other: Glyph, close: list[Glyph]) -> bool:
+    """Whether two characters are scripts, one above the other, of a larger letter on their left."""
+    return any(
+        letter.size > LARGER * max(one.size, other.size)
+        and -0.3 * letter.size < one.x0 - letter.x1 < letter.size
+        and level(letter, one)
+        and level(letter, other)
+        for letter in close
+    )
 
 
 def level(one: Glyph, other: Glyph) -> bool:

@@ -3,13 +3,13 @@
     python -m benchmarks.quotes [--keep FOLDER] [--answers 200]
 
 The page's raw text comes from pypdfium2, or where that has no match from pypdf; quote and page are squeezed to letters
-and digits. "whole" quotes occur in one piece. "unmapped": they do once Greek letters and fi, fl, ff, ft are dropped on
-both sides; some fonts do not map these to Unicode, so that raw text lacks what our reader recovers. "cells": a table,
-every cell of which occurs. "as shown": the characters themselves, by the places that pdfium gives them, spell the quote
-from left to right and from line to line: files draw the parts of a formula in any order, so raw text, which follows the
-file, may tear sentences that the page shows whole (benchmarks/_seen.py). "in pieces": nine in ten of the runs of 24
-characters occur, with something of the page in between (draft line numbers, a footnote, the parts of a formula). The
-rest is missed.
+and digits, without what fonts of signs call "=" and "+" (¼, þ). "whole" quotes occur in one piece. "unmapped": they do
+once Greek letters and fi, fl, ff, ft are dropped on both sides; some fonts do not map these to Unicode, so that raw
+text lacks what our reader recovers. "cells": a table, every cell of which occurs. "as shown": the characters
+themselves, by the places that pdfium gives them, spell the quote from left to right and from line to line: files draw
+the parts of a formula in any order, so raw text, which follows the file, may tear sentences that the page shows whole
+(benchmarks/_seen.py). "in pieces": nine in ten of the runs of 24 characters occur, with something of the page in
+between (draft line numbers, a footnote, the parts of a formula). The rest is missed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from assistant.assistant import Assistant
 from assistant.citations import Citation
 from assistant.evaluate import read_questions
 from benchmarks._machine import describe
-from benchmarks._seen import is_shown
+from benchmarks._seen import SIGNS, is_shown
 from benchmarks.answers import QUESTIONS, paper_library
 
 PIECE = 24  # letters and digits
@@ -140,7 +140,7 @@ def pypdf_reader(path: Path) -> pypdf.PdfReader:
 
 def squeezed(text: str) -> str:
     """Return the letters and digits of `text`, lower-case, compatibility forms resolved, accents dropped."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
+    folded = unicodedata.normalize("NFKD", text.translate(SIGNS)).casefold()
     return "".join(char for char in folded if char.isalnum())
 
 

@@ -25,7 +25,7 @@ _NUMBERED = re.compile(r"\(\d{1,3}[a-z]?\)$")
 _FRACTION_BAR = re.compile(r"-{4,}|─{3,}|_{4,}")
 _NAMES = "exp sin cos tan cot sinh cosh tanh log lim max min sup inf det tr dev sgn sign diag div grad rot curl mod arg"
 _FUNCTIONS = frozenset(_NAMES.split())
-_WORD = re.compile(r"[^\W\d_][a-z\u00df-\u00f6\u00f8-\u00ff]{2,}|[A-Z]{4,}")
+_WORD = re.compile(r"\b[^\W\d_][a-z\u00df-\u00f6\u00f8-\u00ff]{2,}\b|\b[A-Z]{4,}\b")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
