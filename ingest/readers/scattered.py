@@ -18,14 +18,15 @@ SIZE_RATIO = 2.2  # an initial over three lines is larger than that
 EVEN_STEP = (0.8, 1.7)  # of the size: the line distances of running text
 INDENT = 1.0  # of the size
 WIDE_GAP = 2.0  # of the size
-WORDY = 0.3  # share of the characters
+WORDY, WORDY_ALONE = 0.3, 0.6  # share of the characters that words take, and that one word alone takes
 
 _RELATION = re.compile(r"[=<>∑∏∫√∂∇∞≈≡≠≤≥∝∈→←↔⟶]")
 _NUMBERED = re.compile(r"\(\d{1,3}[a-z]?\)$")
 _FRACTION_BAR = re.compile(r"-{4,}|─{3,}|_{4,}")
 _NAMES = "exp sin cos tan cot sinh cosh tanh log lim max min sup inf det tr dev sgn sign diag div grad rot curl mod arg"
 _FUNCTIONS = frozenset(_NAMES.split())
-_WORD = re.compile(r"\b[^\W\d_][a-z\u00df-\u00f6\u00f8-\u00ff]{2,}\b|\b[A-Z]{4,}\b")
+_SMALL = "[a-z\u00df-\u00f6\u00f8-\u00ff]"
+_WORD = re.compile(rf"\b(?:{_SMALL}{{3,}}|[^\W\d_]{_SMALL}{{3,}}|[A-Z]{{4,}})\b")  # "Kil" is a symbol
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -80,7 +81,8 @@ def _spread(lines: Sequence[Line], scattered: set[int]) -> None:
 def _has_words(line: Line) -> bool:
     """Whether words make up a good part of the line."""
     words = [word for word in _WORD.findall(line.text) if word.casefold() not in _FUNCTIONS]
-    return sum(map(len, words)) + 2 * len(_CJK.findall(line.text)) > WORDY * line.characters
+    share = WORDY if len(words) > 1 else WORDY_ALONE
+    return sum(map(len, words)) + 2 * len(_CJK.findall(line.text)) > share * line.characters
 
 
 def _overlapping(lines: Iterable[Line]) -> set[int]:
