@@ -19,7 +19,7 @@ import pypdfium2
 SPACE = 0.95  # of the size: the widest gap within a line
 BACK = 0.8  # how far the second of two scripts one above the other steps back
 SCRIPT = 0.75  # how far scripts stand above or below
-LARGER = 1.25  # times the size of its scripts: the letter that they belong to
+LARGER = 1.15  # times the size of its scripts: the letter that they belong to
 NEXT_LINE = 3.2  # how far the next line may stand below
 EDGE = 3.0  # points by which the lines of a column may begin at different places
 UNMAPPED = (0x370, 0x3FF)  # Greek, which fonts often leave unmapped: passed over, as the quotes leave it out
