@@ -35,6 +35,7 @@ OF_ANOTHER = 0.5  # of its score remains to a record of another material than th
 RECORD_ASKED = 0.6  # of the way to the best score goes the record of a compound that is asked for what records tell
 REFERENCES = 0.2  # initials, and twice the years, for each word: from here on a passage is a list of references
 SAME_RANK = 0.85  # of the score of the best record of a formula: the query does not tell them apart
+SCRAP = 4  # words: a passage of fewer says nothing
 FEW_WORDS = 8  # shorter passages must be equal to count as repeated
 
 Vector = npt.NDArray[np.float32]
@@ -188,26 +189,26 @@ def _hits(
 ) -> list[Hit]:
     """Return hits for the best `wanted` of `scores` that do not repeat a better one.
 
-    A list of references that its reader took for text counts half: its titles match, and it tells nothing.
+    What tells nothing counts half: a list of references that its reader took for text, a word or two by themselves.
     """
     ranked = sorted(scores, key=lambda each: (-scores[each], each))
     seen: dict[frozenset[str], None] = {}
     kept: list[Chunk] = []
-    lists: dict[str, Chunk] = {}
+    slight: dict[str, Chunk] = {}
     start, size = 0, wanted + 10
     while start < len(ranked) and len(kept) < wanted:
         for chunk in library.chunks(ranked[start : start + size]):
             words = frozenset(chunk.text.lower().split())
-            if chunk.kind == "text" and _lists_references(chunk.text):
-                lists[chunk.id] = chunk
+            if chunk.kind == "text" and (_is_scrap(chunk.text) or _lists_references(chunk.text)):
+                slight[chunk.id] = chunk
             elif chunk.kind == "material":  # alike as they are, each is a record of its own
                 kept.append(chunk)
             elif not _repeats(words, seen):
                 seen[words] = None
                 kept.append(chunk)
         start += size
-    final = scores | {each: scores[each] * OF_ANOTHER for each in lists}
-    best = sorted([*kept, *lists.values()], key=lambda chunk: -final[chunk.id])[:wanted]
+    final = scores | {each: scores[each] * OF_ANOTHER for each in slight}
+    best = sorted([*kept, *slight.values()], key=lambda chunk: -final[chunk.id])[:wanted]
     titles = _titles(library, best)  # without those that another process has taken out meanwhile
     return [
         Hit(
@@ -225,6 +226,11 @@ def _hits(
 
 _INITIALS = re.compile(r"\b[A-Z]\.(?=[\s,\-A-Z])")
 _YEAR = re.compile(r"\b(?:19|20)\d\d[a-z]?\b|\bdoi\b|https?://")
+
+
+def _is_scrap(text: str) -> bool:
+    """Tell whether a passage is too short to say anything; a Japanese sentence may be one word."""
+    return text.isascii() and len(text.split()) < SCRAP
 
 
 def _lists_references(text: str) -> bool:
