@@ -10,14 +10,18 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.answer import Answer
 from assistant.metrics import SEED, Evaluation, Metric, bootstrap_mean, bootstrap_ratio, signature
 from ingest.errors import BadInput
 from ingest.library import Library
+
+if TYPE_CHECKING:
+    from assistant.assistant import Assistant
+    from assistant.prompts import Strategy
 
 
 class Asker(Protocol):
@@ -101,6 +105,26 @@ def evaluate_answers(
     return summarise(judged, assistant=assistant, seed=seed)
 
 
+def compare_strategies(
+    file: Path,
+    strategies: Sequence[Strategy],
+    *,
+    open_assistant: Callable[..., Assistant],
+    rows: Path | None = None,
+    limit: int | None = None,
+    seed: int = SEED,
+) -> dict[str, Evaluation]:
+    """Score the same questions once per strategy; with several, the rows of each go to a file named after it."""
+    found: dict[str, Evaluation] = {}
+    for strategy in strategies:
+        written = rows.with_stem(f"{rows.stem}-{strategy}") if rows and len(strategies) > 1 else rows
+        with open_assistant(strategy=strategy) as assistant:
+            evaluation = evaluate_answers(file, assistant=assistant, rows=written, limit=limit, seed=seed)
+        signed = evaluation.signature if strategy == "auto" else f"{evaluation.signature}|strategy={strategy}"
+        found[strategy] = replace(evaluation, signature=signed)
+    return found
+
+
 def answer_all(questions: Iterable[GoldQuestion], assistant: Asker) -> Iterator[Row]:
     """Ask the questions one by one and judge each answer."""
     names = {paper.id: frozenset(path.name for path in paper.paths) for paper in assistant.library.papers()}
@@ -163,6 +187,7 @@ def summarise(rows: Sequence[Row], *, assistant: Asker, seed: int = SEED) -> Eva
     """Return all metrics over the rows, with what was measured how."""
     names = ("answer_found", "right_paper", "right_page", "right_paper@1", "right_page@1", "quote_verified")
     metrics = {name: bootstrap_mean(_column(rows, name), seed=seed) for name in names}
+    metrics["unsupported"] = unsupported(rows, seed=seed)
     metrics |= abstention(rows, seed=seed)
     info = assistant.library.info
     said = signature(
@@ -175,6 +200,12 @@ def summarise(rows: Sequence[Row], *, assistant: Asker, seed: int = SEED) -> Eva
         seed=seed,
     )
     return Evaluation(metrics=metrics, n=len(rows), signature=said)
+
+
+def unsupported(rows: Sequence[Row], *, seed: int = SEED) -> Metric:
+    """Return the share of all sentences that nothing bears out."""
+    bad = [float(sum(claim.status == "unsupported" for claim in row.answer.claims)) for row in rows]
+    return bootstrap_ratio(bad, [float(len(row.answer.claims)) for row in rows], seed=seed)
 
 
 def abstention(rows: Sequence[Row], *, seed: int = SEED) -> dict[str, Metric]:

@@ -102,3 +102,28 @@ def test_doctor_checks_each_role(
     assert checks["model"]["ok"]
     assert not checks["translate"]["ok"]
     assert "OPENAI_API_KEY" in checks["translate"]["detail"] + checks["translate"]["hint"]
+
+
+def test_strategies_are_compared_on_the_same_questions(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, script = tmp_path / "q.jsonl", tmp_path / "s.json"
+    questions.write_text(json.dumps({"id": "1", "question": QUESTION, "answer": "170 mAh"}) + "\n", encoding="utf-8")
+    script.write_text(json.dumps([LFP]), encoding="utf-8")
+    arguments = [
+        "eval",
+        "answers",
+        str(questions),
+        "--library",
+        str(library),
+        "--model",
+        f"scripted/{script}",
+        "--json",
+    ]
+    assert main([*arguments, "--strategy", "zero-shot", "--strategy", "few-shot"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["zero-shot", "few-shot"]
+    assert found["few-shot"]["metrics"]["answer_found"]["value"] == 1.0
+    assert found["few-shot"]["signature"].endswith("strategy=few-shot")
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["unsupported"]["value"] == 0.0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ui.command import DONE, Context, Verbs, assistant, emit
+from assistant.prompts import STRATEGIES, Strategy
+from ui.command import DONE, Context, Verbs, emit
 
 if TYPE_CHECKING:
+    from assistant.metrics import Evaluation
     from assistant.retrieve import Mode
 
 
@@ -36,20 +40,40 @@ def eval_retrieval(context: Context, folder: Path, mode: Mode, limit: int | None
     return DONE
 
 
-@evaluate.command("answers", examples="matlit eval answers benchmarks/questions.jsonl --rows rows.jsonl")
+@evaluate.command(
+    "answers",
+    examples="""matlit eval answers benchmarks/questions.jsonl --rows rows.jsonl
+    matlit eval answers questions.jsonl --model gguf/small --strategy zero-shot --strategy few-shot""",
+)
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--strategy", "strategies", multiple=True, type=click.Choice(STRATEGIES), help="Several are compared.")
 @click.option("--rows", type=click.Path(path_type=Path), metavar="FILE", help="Write every answer as a JSON line.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N questions.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @click.pass_obj
-def eval_answers(context: Context, file: Path, rows: Path | None, limit: int | None, seed: int) -> int:
+def eval_answers(context: Context, /, file: Path, strategies: tuple[Strategy, ...], **options: Any) -> int:
     """Score answers on a FILE of JSON lines: id, question, answer, and doc where known."""
-    from assistant.evaluate import evaluate_answers
+    from assistant.evaluate import compare_strategies
+    from ui.engine import open_assistant
     from ui.show import show_evaluation
 
-    evaluation = evaluate_answers(file, assistant=assistant(context), rows=rows, limit=limit, seed=seed)
-    emit(context, evaluation.to_json(), lambda: show_evaluation(evaluation))
+    settings, asked = context.settings(), strategies or ("auto",)
+    found = compare_strategies(file, asked, open_assistant=partial(open_assistant, settings), **options)
+    if len(found) == 1:
+        (only,) = found.values()
+        emit(context, only.to_json(), lambda: show_evaluation(only))
+        return DONE
+    emit(context, {name: each.to_json() for name, each in found.items()}, lambda: show_compared(found))
     return DONE
+
+
+def show_compared(found: Mapping[str, Evaluation]) -> None:
+    """Print the evaluations below one another, each under its strategy."""
+    from ui.show import show_evaluation
+
+    for name, evaluation in found.items():
+        click.echo(f"\n{name}")
+        show_evaluation(evaluation)
 
 
 @evaluate.command("keywords", examples="matlit eval keywords author_keywords.jsonl --fulltext corpus.jsonl.gz")
