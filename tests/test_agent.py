@@ -17,6 +17,7 @@ from assistant.agent import Bounds, Manner, read_examples
 from assistant.chat import ChatModel, Message, ToolCall, Usage
 from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished, ToolStarted
 from assistant.providers.base import Reply
+from assistant.providers.scripted import ScriptedBackend
 from assistant.tools import read_only
 from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput
@@ -153,15 +154,13 @@ def test_an_endless_loop_of_calls_ends_at_a_bound(ask, bounds: Bounds, told: str
 
 
 def test_money_is_a_bound_too(ask) -> None:  # type: ignore[no-untyped-def]
-    dear = Reply(
-        "", (ToolCall("c", "calculator", {"expression": "1+1"}),), Usage(10, 10, 9.0, 1), "tool_calls", "scripted"
-    )
-    chat = ChatModel.scripted([dear, RIGHT])
-    chat.backend.local = False  # local models cost nothing
-    answer, _ = ask(None, model=chat, manner=Manner(bounds=Bounds(max_cost_usd=0.5)))
-    reached = next((step["reached"] for step in answer.trace if step["step"] == "stopped"), "")
-    assert reached in ("0.5 US dollars", "")  # a scripted model has no price: then nothing is counted
-    assert answer.usage["cost_usd"] is None or reached
+    call = (ToolCall("c", "calculator", {"expression": "1+1"}),)
+    dear = Reply("", call, Usage(input_tokens=10_000_000, calls=1), "tool_calls", "scripted")
+    chat = ChatModel(ScriptedBackend([dear, RIGHT], local=False), spec="openai/gpt-4o-mini")
+    answer, _ = ask(None, model=chat, manner=Manner(bounds=Bounds(max_tokens=10**9, max_cost_usd=0.5)))
+    assert next(step["reached"] for step in answer.trace if step["step"] == "stopped") == "0.5 US dollars"
+    assert answer.abstained
+    assert answer.usage["cost_usd"] == pytest.approx(1.5)
 
 
 def test_a_tool_that_may_change_something_runs_only_where_it_is_allowed(ask) -> None:  # type: ignore[no-untyped-def]
