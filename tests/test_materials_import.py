@@ -304,6 +304,32 @@ def test_a_killed_import_goes_on_where_it_was(tmp_path: Path) -> None:
         assert library.verify().clean
 
 
+def test_the_workers_of_a_killed_import_do_not_stay(tmp_path: Path) -> None:
+    script = (
+        "import multiprocessing, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from ingest.materials import importing\n"
+        "context = multiprocessing.get_context('spawn')\n"
+        "pool = ProcessPoolExecutor(1, mp_context=context, initializer=importing._leave_with_parent)\n"
+        "print(pool.submit(importing.make_entries, []).result(), list(pool._processes)[0], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        worker = int(process.stdout.readline().split()[-1])
+        process.kill()
+    deadline = time.monotonic() + 20
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(worker)
+
+
+def is_running(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 def count_of(folder: Path) -> int:
     try:
         with sqlite3.connect(f"file:{folder / 'catalog.sqlite'}?mode=ro", uri=True) as connection:

@@ -8,6 +8,8 @@ is written.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -177,11 +179,25 @@ def _indexer(workers: int, stack: ExitStack) -> Indexer:
         if not pools:
             # A fresh interpreter each: a fork would copy the locks of whatever threads are running.
             context = multiprocessing.get_context("spawn")
-            pools.append(stack.enter_context(ProcessPoolExecutor(workers, mp_context=context)))
+            pools.append(
+                stack.enter_context(ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent))
+            )
         parts = [pools[0].submit(make_entries, chunks[start::workers]) for start in range(workers)]
         return lambda: _interleaved([part.result() for part in parts], len(chunks))
 
     return index
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it is gone: killed, it could not tell its workers."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _interleaved(parts: Sequence[list[Entry]], total: int) -> list[Entry]:
