@@ -189,7 +189,7 @@ def test_nothing_completed_is_paid_twice_after_kill_9(openai, tmp_path: Path) ->
     records = list(read_records(output))
     assert len({one.id for one in records}) == len(records) == 60
     assert all(one.keywords for one in records)
-    assert repeated <= kills * 4  # at most what was under way at each kill
+    assert repeated <= kills * 5  # at most what was under way at each kill
 
 
 def test_a_refused_key_ends_the_job_at_once(openai, monkeypatch: pytest.MonkeyPatch) -> None:

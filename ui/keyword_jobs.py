@@ -25,7 +25,7 @@ def make_job(settings: Settings, paths: Sequence[str], **options: Any) -> Keywor
     from ingest.library import Library
     from ingest.readers import ReadOptions
 
-    if (options["summary"] or options["picture"]) and options["output"] is None:
+    if (options["batch"] or options["summary"] or options["picture"]) and options["output"] is None:
         raise BadInput("this needs a file that keeps the records", hint="Name one: -o keywords.jsonl")
     shots = read_shots(options["examples"]) if options["examples"] else ()
     task = Task(options["most"], options["language"], options["strategy"], shots, options["text_tokens"])

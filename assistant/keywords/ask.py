@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assistant import prompts
-from assistant.chat import BadReply, ChatModel, Declined, Message, Usage
+from assistant.chat import BadReply, ChatModel, Declined, Message, Request, Usage
 from assistant.keywords.meaning import clean, distinct
 from assistant.keywords.texts import Text
 from assistant.prompts import Language
@@ -96,6 +96,13 @@ def messages_for(text: Text, task: Task, *, context_tokens: int, answer_tokens: 
     title = text.title.replace("</paper>", "")
     asked = prompts.KEYWORDS_TASK[language].format(title=title, text=shown, most=task.most, language=wanted)
     return [*conversation, Message("user", asked)]
+
+
+def request_for(text: Text, chat: ChatModel, task: Task) -> Request:
+    """Return the question about a paper as one request, for a provider's batch."""
+    room = answer_tokens(chat.spec)
+    conversation = messages_for(text, task, context_tokens=chat.context_tokens, answer_tokens=room)
+    return Request(tuple(conversation), schema=task.schema, max_tokens=room)
 
 
 def shortened(text: Text, tokens: int) -> str:

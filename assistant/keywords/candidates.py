@@ -16,9 +16,12 @@ from assistant.keywords.keys import key
 from ingest.lexical import STOP_WORDS
 
 MAX_WORDS = 5
+SHORT_ENOUGH = 5  # letters up to which words in capitals may be abbreviations
+LONGEST_WORD = 40  # letters; what is longer is text that lost its spaces
 
 _DASHES = re.compile("[‐‑‒–−]")
 _TOKEN = re.compile(r"[^\W_](?:[\w.'’/+*-]*[\w+*])?|[^\s\w]")
+_VARIABLE = re.compile(r"[A-Za-zΑ-ω]{0,2}[a-zΑ-ω]\d{1,3}|[ABD-Zα-ωΑ-Ω]\d{2,3}|[a-zα-ωΑ-Ω]{2}|\d+\w{1,3}")
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -76,7 +79,9 @@ class Candidate:
     @property
     def form(self) -> str:
         """Return the spelling to show: the most frequent, lower case and short ones first."""
-        return min(self.forms, key=lambda form: (-self.forms[form], form != form.lower(), len(form), form))
+        best = min(self.forms, key=lambda form: (-self.forms[form], form != form.lower(), len(form), form))
+        shouted = best.isupper() and " " in best and max(map(len, best.split())) > SHORT_ENOUGH
+        return best.lower() if shouted else best
 
 
 def fold(text: str) -> str:
@@ -130,7 +135,7 @@ def _take_run(
         for end in range(start + 1, min(start + MAX_WORDS, size) + 1):
             words = run[start:end]
             name = key(" ".join(words))
-            if not name or (len(words) == 1 and (len(words[0]) < 2 or words[0].lower() in UNITS)):
+            if not name or max(map(len, words)) > LONGEST_WORD or (len(words) == 1 and _is_symbol(words[0])):
                 continue
             candidate = found.get(name)
             if candidate is None:
@@ -145,6 +150,13 @@ def _take_run(
             candidate.capital += any(char.isupper() for char in words[0][:1]) and offset + start > 0
             candidate.after_article += start == 0 and before.lower() in ("the", "a", "an", "of", "in", "for")
             candidate.defined += end == size and abbreviated
+
+
+def _is_symbol(word: str) -> bool:
+    """Tell whether a single word is a unit or a variable (xi, u0, d111) and no abbreviation (PV) or formula (O2)."""
+    if len(word) < 2 or word.lower() in UNITS or _VARIABLE.fullmatch(word):
+        return True
+    return len(word) < 4 and not word.isupper() and not word.isascii()
 
 
 def _abbreviation(after: list[str]) -> bool:

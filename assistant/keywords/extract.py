@@ -7,6 +7,7 @@ The ranking model (boosted trees over `features.NAMES`) learnt from the authors'
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "ranking.safetensors"
 DEFAULT_MAX = 10
+MOST_OF_A_WORD = 3  # keywords that may share a word
 SAME_MEANING = 0.93  # cosine between two phrases from which on the lower one is left out
-OVERLAP_PENALTY = 0.75  # in log-odds, chosen on the development half
+OVERLAP_PENALTY = 1.0  # in log-odds, chosen on the development half
 _NAME_PARTS = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -79,14 +81,17 @@ def examine(text: Text, *, embedder: Embedder) -> tuple[list[Candidate], Floats,
 def _diverse(
     order: Sequence[int], scores: Floats, chosen: Sequence[Candidate], vectors: Floats, most: int
 ) -> list[int]:
-    """Return the best candidates; a phrase within or around one that is taken is held back, the same one left out."""
+    """Return the best candidates: a phrase within or around a taken one is held back, one with a worn word left out."""
     left = {place: float(scores[place]) for place in order}
     taken: list[int] = []
+    words: Counter[str] = Counter()
     while left and len(taken) < most:
         best = max(left, key=lambda place: (left[place], -place))
         del left[best]
-        if any(_repeats(best, other, chosen, vectors) for other in taken):
+        crowded = any(words[stem] >= MOST_OF_A_WORD for stem in chosen[best].key)
+        if crowded or any(_repeats(best, other, chosen, vectors) for other in taken):
             continue
+        words.update(chosen[best].key)
         taken.append(best)
         for place in left:
             one, two = chosen[place].key, chosen[best].key

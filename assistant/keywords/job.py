@@ -25,17 +25,20 @@ from assistant.keywords.ask import (
     as_shots,
     ask,
     ends_job,
+    read_answer,
+    request_for,
     shortened,
 )
 from assistant.keywords.making import Found, NoKeywords, Reading, Source, find_without_model, mark, ranking_embedder
 from assistant.keywords.records import Keyword, Record, RecordFile
 from assistant.keywords.spending import BudgetSpent, Metered, Spending
 from assistant.keywords.texts import from_pages, from_plain
-from ingest.errors import MatlitError, ModelError
+from ingest.errors import BadInput, MatlitError, ModelError
 from ingest.records import file_digest
 
 if TYPE_CHECKING:
-    from assistant.chat import ChatModel
+    from assistant.chat import ChatModel, Reply, Request, Usage
+    from assistant.keywords.batches import Change, Provider, State
     from assistant.keywords.vocabulary import Vocabulary
     from ingest.library import Library
     from ingest.readers import ReadOptions
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 EXTRACTIVE = "extractive"
 DEFAULT_CALLS = 8
 UNKNOWN_CONTEXT = 128_000
+BATCH_SHARE = 0.5  # of the list price, at OpenAI and Google
 SAMPLE = 20  # papers read for an estimate before the first call
 LEAVE_S = 30.0  # how long an interrupted job waits for the calls it has paid for
 
@@ -182,6 +186,11 @@ class KeywordJob:
             BadInput: a path, the output file or the budget cannot be used.
             ModelError: the model cannot be used at all (no key, not found).
         """
+        if self._output is not None and _batch_file(self._output).exists():
+            raise BadInput(
+                f"a batch for {str(self._output)!r} is under way",
+                hint="Collect it: the same command with --batch; or stop it: --batch --cancel",
+            )
         if self._restart and self._output is not None:
             for file in (self._output, _spent_file(self._output)):
                 file.unlink(missing_ok=True)
@@ -197,6 +206,126 @@ class KeywordJob:
                 spending.close()
             if records is not None:
                 records.close()
+
+    def run_batch(self, *, wait: bool = True, cancel: bool = False, poll_s: float = 30.0) -> Iterator[Event | Change]:
+        """Do the job through the provider's batches: submit what is new, wait for what is under way, collect.
+
+        With `wait` off it looks once; with `cancel` what is under way is stopped. Killed or left, the same call goes
+        on where it was.
+
+        Raises:
+            BadInput: no `output`, no batch interface, or batches of other settings are under way.
+            ModelError: the provider refuses.
+        """
+        if self._output is None:
+            raise BadInput("batches need a file that keeps the records", hint="Name one: -o keywords.jsonl")
+        spending = Spending(_spent_file(self._output), budget=self._budget)
+        try:
+            with RecordFile(self._output) as records:
+                records.check_recipe(self.recipe)
+                yield from self._run_batch(records, spending, wait=wait, cancel=cancel, poll_s=poll_s)
+        finally:
+            spending.close()
+
+    def _run_batch(
+        self, records: RecordFile, spending: Spending, *, wait: bool, cancel: bool, poll_s: float
+    ) -> Iterator[Event | Change]:
+        from assistant.chat import ChatModel
+        from assistant.keywords import batches
+
+        started = time.monotonic()
+        chat = self._chat or ChatModel.from_spec(self.model, offline=self._offline)
+        provider, report = batches.provider_for(chat), Report()
+        file = _batch_file(records.path)
+        state = batches.State.load(file, recipe=self.recipe)
+        if state is not None:
+            yield from batches.recover(state, provider)
+        if (state is None or not state.batches) and not cancel:
+            state = batches.State(file, self.recipe)
+            yield from self._submit(state, provider, chat, records, spending, report)
+        if state is not None and state.batches:
+            yield from batches.poll(state, provider, wait=wait, cancel=cancel, poll_s=poll_s)
+            yield from self._collect(state, provider, records, spending, report)
+            batches.finish(state)
+        report.left += sum(len(batch.papers) for batch in state.batches) if state is not None else 0
+        report.cost_usd, report.seconds = spending.paid, time.monotonic() - started
+        yield report
+
+    def _submit(
+        self,
+        state: State,
+        provider: Provider,
+        chat: ChatModel,
+        records: RecordFile,
+        spending: Spending,
+        report: Report,
+    ) -> Iterator[Event | Change]:
+        from assistant.keywords import batches
+
+        plan = _Plan(self, lambda one: records.has(one, failed_too=not self._retry_failed))
+        meter = Metered(chat.backend, spec=chat.spec, spending=spending)
+        failed: list[Record] = []
+
+        def requests() -> Iterator[tuple[str, Request]]:
+            most = 0.0
+            for source in plan.sources():
+                if source.error is not None:
+                    failed.append(self._kept(self._failed(source, source.error), records))
+                    continue
+                request = request_for(source.text, chat, self._task)
+                most += meter.most(request) * BATCH_SHARE
+                if not spending.fits(most):
+                    report.left += 1
+                    report.stopped = f"${spending.budget:.2f} do not cover all papers at the most they may cost"
+                    report.hint = BudgetSpent.hint
+                    continue
+                yield source.id, request
+
+        yield from batches.submit_all(state, provider, requests())
+        report.skipped = plan.skipped
+        report.failed += failed
+        for record in failed:
+            yield Made(record)
+
+    def _collect(
+        self, state: State, provider: Provider, records: RecordFile, spending: Spending, report: Report
+    ) -> Iterator[Event]:
+        """Write the answers of the batches that have ended; papers without one are left for the next run."""
+        from assistant.keywords import batches
+
+        ended = [batch for batch in state.batches if batch.state in batches.ENDED]
+        answers = {name: answer for batch in ended for name, answer in provider.answers(batch.id)}
+        wanted = {name for name in answers if not records.has(name)}
+        cost = 0.0
+        for source in _Plan(self, lambda one: one not in wanted).sources():
+            record, usage = self._answered(source, answers.pop(source.id))
+            cost += usage.cost_usd or 0.0
+            call = spending.reserve(0.0)
+            spending.settle(call, usage.cost_usd or 0.0)
+            yield Made(self._kept(record, records))
+            if record.error:
+                report.failed.append(record)
+            else:
+                report.made += 1
+        report.left += sum(name not in answers and not records.has(name) for one in ended for name in one.papers)
+        for batch in ended:
+            batch.collected = True
+
+    def _answered(self, source: Source, answer: Reply | ModelError) -> tuple[Record, Usage]:
+        from assistant.chat import BadReply
+        from assistant.keywords.batches import read_reply
+        from assistant.pricing import with_cost
+
+        reply, usage, error = read_reply(answer)
+        usage = with_cost(usage, self.model, batch=True)
+        record = self._failed(source, error) if error is not None else self._blank(source)
+        if reply is not None:
+            try:
+                found = read_answer(reply.data(), self._task.most, ranking_embedder())
+                record = self._record(source, Found(found))
+            except BadReply as broken:
+                record = self._failed(source, broken)
+        return replace(record, usage=usage.to_json()), usage
 
     def _run(self, records: RecordFile | None, spending: Spending) -> Iterator[Event]:
         started = time.monotonic()
@@ -249,7 +378,8 @@ class KeywordJob:
             limits = Limits(concurrent=self._workers) if self._workers else None
             chat = ChatModel.from_spec(self.model, offline=self._offline, limits=limits)
         if not isinstance(chat.backend, Metered):
-            chat.backend = Metered(chat.backend, spec=chat.spec, spending=spending)
+            calls = self._workers or (1 if chat.local else DEFAULT_CALLS)
+            chat.backend = Metered(chat.backend, spec=chat.spec, spending=spending, calls=calls)
         return chat
 
     def _without_model(self, todo: Iterable[Source], records: RecordFile | None) -> Iterator[Record]:
@@ -273,7 +403,9 @@ class KeywordJob:
         self, todo: Iterable[Source], chat: ChatModel, records: RecordFile | None, report: Report
     ) -> Iterator[Record]:
         """Yield the records that as many threads as calls are allowed at once make of `todo`."""
-        count = self._workers or (1 if chat.local else DEFAULT_CALLS)
+        calls = self._workers or (1 if chat.local else DEFAULT_CALLS)
+        # A few threads more than calls: while one marks and writes keywords, another is already asking.
+        count = calls + (calls + 3) // 4
         tasks: Queue[Source | None] = Queue(maxsize=2 * count)
         results: Queue[Record | BaseException | None] = Queue()
         feeder = threading.Thread(target=self._feed, args=(todo, tasks, results, count), daemon=True)
@@ -473,3 +605,7 @@ def extract_keywords(
 
 def _spent_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.spent")
+
+
+def _batch_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.batch")

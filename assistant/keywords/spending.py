@@ -55,7 +55,7 @@ class Spending:
             BudgetSpent: they do not fit in, even so.
         """
         with self._changed:
-            while self.budget is not None and not self._fits(most):
+            while self.budget is not None and not self.fits(most):
                 if not self._open:
                     left = max(self.budget - self._paid, 0.0)
                     raise BudgetSpent(
@@ -81,7 +81,8 @@ class Spending:
             os.close(self._file)
             self._file = -1
 
-    def _fits(self, most: float) -> bool:
+    def fits(self, most: float) -> bool:
+        """Tell whether `most` more dollars stay within the budget."""
         return self.budget is None or self._paid + sum(self._open.values()) + most <= self.budget + SMALL_CHANGE
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -107,12 +108,13 @@ class Spending:
 class Metered:
     """A backend whose every call goes through a `Spending`: also those that are tried again."""
 
-    def __init__(self, backend: Backend, *, spec: str, spending: Spending) -> None:
+    def __init__(self, backend: Backend, *, spec: str, spending: Spending, calls: int = 1) -> None:
         self._backend = backend
         self._spec = spec
         self._spending = spending
         self._price = None if backend.local else price_of(spec)
         self._dearest = 0.0
+        self._slots = threading.BoundedSemaphore(calls)
         if self._price is None and not backend.local and spending.budget is not None:
             raise BadInput(
                 f"the price of {spec} is not known, so no budget can be kept",
@@ -123,8 +125,12 @@ class Metered:
         return getattr(self._backend, name)
 
     def reply(self, request: Request) -> Reply:
-        """Answer at once, if the budget allows."""
-        call = self._spending.reserve(most := self._most(request))
+        """Answer at once, if the budget allows; at most `calls` run at the same time."""
+        with self._slots:
+            return self._paid_reply(request)
+
+    def _paid_reply(self, request: Request) -> Reply:
+        call = self._spending.reserve(most := self.most(request))
         try:
             reply = self._backend.reply(request)
         except ModelError as error:
@@ -143,7 +149,7 @@ class Metered:
         """Answer in one piece: a job reads whole answers."""
         yield self.reply(request)
 
-    def _most(self, request: Request) -> float:
+    def most(self, request: Request) -> float:
         """Return the most a call can cost: a token is a byte at least, and no call so far was dearer."""
         if self._price is None:
             return 0.0

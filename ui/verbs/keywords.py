@@ -11,6 +11,7 @@ import click
 from ui.command import DONE, FAILED, PARTLY, Context, Verb, emit, note
 
 if TYPE_CHECKING:
+    from assistant.keywords.batches import Change
     from assistant.keywords.job import Estimated, Event, Report
     from assistant.keywords.records import Record
 
@@ -22,6 +23,7 @@ ASK_FROM_USD = 1.0  # a dearer job without a budget asks before it begins, where
     examples="""matlit keywords paper.pdf
     matlit keywords ~/papers -o keywords.jsonl          (again to go on)
     matlit keywords ~/papers --model openai/gpt-4o-mini --budget 2 -o keywords.jsonl
+    matlit keywords ~/papers --model gemini/gemini-2.5-flash --batch -o keywords.jsonl
     matlit keywords --library ./lib -o k.jsonl --format bibtex --picture k.png""",
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
@@ -40,6 +42,9 @@ ASK_FROM_USD = 1.0  # a dearer job without a budget asks before it begins, where
 @click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Stop before this much is spent.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before a dear job.")
+@click.option("--batch", is_flag=True, help="Through the provider's batches, at their lower price.")
+@click.option("--no-wait", is_flag=True, help="With --batch: submit or collect what is ready, then leave.")
+@click.option("--cancel", is_flag=True, help="With --batch: cancel what was submitted, keep what is ready.")
 @click.option("--resume/--restart", default=True, help="Go on with what FILE holds (default), or begin anew.")
 @click.option("--retry-failed/--keep-failed", default=True, help="Try papers again that failed before (default).")
 @click.option("--format", "formats", type=click.Choice(["jsonl", "csv", "bibtex"]), multiple=True, help="Write also.")
@@ -58,10 +63,16 @@ def keywords(context: Context, /, paths: tuple[str, ...], **options: Any) -> int
         emit(context, estimated.to_json(), lambda: click.echo(describe_estimate(estimated)))
         return DONE
     with JobView(context, ask=not options["yes"] and options["budget"] is None) as view:
-        for event in job.run():
+        events = job.run_batch(**batch_options(options)) if options["batch"] else job.run()
+        for event in events:
             view.show(event)
     write_outputs(**options)
     return view.ended()
+
+
+def batch_options(options: dict[str, Any]) -> dict[str, bool]:
+    """Return the options of `run_batch`."""
+    return {"wait": not options["no_wait"], "cancel": options["cancel"]}
 
 
 def describe_estimate(estimated: Estimated) -> str:
@@ -89,8 +100,9 @@ class JobView:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | Change) -> None:
         """Show one event."""
+        from assistant.keywords.batches import Change
         from assistant.keywords.job import Estimated, Made, Progress, Report
 
         if isinstance(event, Estimated):
@@ -99,6 +111,8 @@ class JobView:
             self._record(event.record)
         elif isinstance(event, Progress):
             self._progress(event)
+        elif isinstance(event, Change):
+            note(self._context, str(event))
         elif isinstance(event, Report):
             self.report = event
 
