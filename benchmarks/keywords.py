@@ -115,14 +115,40 @@ def throughput(papers: int = 1000) -> float:
         chat.chat([_hello()])  # the client's modules are loaded
         ranking_embedder().embed_documents(["warm"])
         job = KeywordJob(sources=made_up(papers), chat=chat, workers=AT_ONCE)
-        started = time.monotonic()
+        bare_s = bare(server.url, papers // 2)
+        started, spent = time.monotonic(), time.process_time()
         done = sum(isinstance(event, Made) and bool(event.record.keywords) for event in job.run())
-        seconds = time.monotonic() - started
+        seconds, spent = time.monotonic() - started, time.process_time() - spent
+        bare_s += bare(server.url, papers - papers // 2)
     ideal = papers / AT_ONCE * LATENCY_S
+    print(f"\nthroughput: {done} papers in {seconds:.2f} s, {1000 * spent / done:.1f} ms of processor each")
+    print(f"  ideal {ideal:.2f} s: {ideal / seconds:.1%} of the ideal rate")
     print(
-        f"\nthroughput: {done} papers in {seconds:.2f} s; ideal {ideal:.2f} s; {ideal / seconds:.1%} of the ideal rate"
+        f"  bare calls from {AT_ONCE} threads, half before, half after: {bare_s:.2f} s; {bare_s / seconds:.1%} of theirs"
     )
     return ideal / seconds
+
+
+def bare(url: str, calls: int) -> float:
+    """Return the seconds that `calls` calls take from threads that do nothing else: what this machine allows now."""
+    from concurrent.futures import ThreadPoolExecutor
+    from http.client import HTTPConnection
+    from urllib.parse import urlsplit
+
+    body = json.dumps({"messages": [{"role": "user", "content": "x" * 2000}]})
+
+    def several(count: int) -> None:
+        connection = HTTPConnection(urlsplit(url).netloc)
+        for _ in range(count):
+            connection.request("POST", "/v1/chat/completions", body)
+            json.loads(connection.getresponse().read())
+        connection.close()
+
+    shares = [calls // AT_ONCE + (place < calls % AT_ONCE) for place in range(AT_ONCE)]
+    started = time.monotonic()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(several, shares))
+    return time.monotonic() - started
 
 
 def memory() -> None:
