@@ -123,9 +123,7 @@ def throughput(papers: int = 1000) -> float:
     ideal = papers / AT_ONCE * LATENCY_S
     print(f"\nthroughput: {done} papers in {seconds:.2f} s, {1000 * spent / done:.1f} ms of processor each")
     print(f"  ideal {ideal:.2f} s: {ideal / seconds:.1%} of the ideal rate")
-    print(
-        f"  bare calls from {AT_ONCE} threads, half before, half after: {bare_s:.2f} s; {bare_s / seconds:.1%} of theirs"
-    )
+    print(f"  {AT_ONCE} bare threads, half before, half after: {bare_s:.2f} s; {bare_s / seconds:.1%} of theirs")
     return ideal / seconds
 
 
