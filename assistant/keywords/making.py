@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assistant.glossary import is_japanese
 from assistant.keywords.ask import Target
 from assistant.keywords.extract import extract
 from assistant.keywords.meaning import distinct
@@ -81,6 +82,8 @@ def find_without_model(
     wanted = text.language if language == "source" else language
     if wanted != text.language and "ja" in (wanted, text.language):
         found, note = _translated(found, wanted)
+    elif wanted == "en":
+        found = [one for one in found if not is_japanese(one)]
     keywords = tuple(distinct(found, most=most, embedder=embedder if wanted != "ja" else None))
     if not keywords:
         raise NoKeywords(note or "no phrase of the text could be a keyword")
