@@ -23,7 +23,7 @@ import numpy.typing as npt
 from finetune.baselines import FOLDS, make_table, predict_baselines
 from finetune.dataset import read_card, read_split
 from finetune.report import Report, Score
-from finetune.runs import read_run
+from finetune.runs import is_run, read_run
 from finetune.tasks import find_target
 from ingest.crystals import Crystal
 from ingest.errors import BadInput
@@ -90,14 +90,19 @@ def read_predictions(path: Path) -> dict[str, float]:
     """Return id → prediction of a CSV file with the columns `id` and `prediction`; NaN where the text is no number.
 
     Raises:
-        BadInput: the file or a column is missing.
+        BadInput: the file or a column is missing, or an id is there twice.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if not {"id", "prediction"} <= set(reader.fieldnames or ()):
                 raise BadInput(f"{str(path)!r} has the columns {reader.fieldnames}, but needs 'id' and 'prediction'")
-            return {str(row["id"]): _number(row["prediction"]) for row in reader}
+            answers: dict[str, float] = {}
+            for row in reader:
+                if row["id"] in answers:
+                    raise BadInput(f"{str(path)!r} answers {row['id']!r} twice", hint="Leave one line per id")
+                answers[str(row["id"])] = _number(row["prediction"])
+            return answers
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{str(path)!r} cannot be read: {error}") from error
 
@@ -132,7 +137,7 @@ def evaluate(
         raise BadInput(f"not one of {len(rows)} predictions of {model!r} is a number")
     kept = [row for row, good in zip(rows, valid, strict=True) if good]
     truth, guess = _targets(kept), guess[valid]
-    draws = _draws(len(kept), seed)
+    draws = bootstrap_draws(len(kept), seed)
     metrics = score(truth, guess, draws)
     if low is not None and high is not None:
         metrics |= _coverage(truth, np.asarray(low)[valid], np.asarray(high)[valid], draws)
@@ -213,6 +218,8 @@ def evaluate_run(
         BadInput: the dataset or the split cannot be used, or no prediction is a number.
         ModelError: there is no such model, or it predicts another target.
     """
+    if dataset is None and not is_run(Path(model)):
+        raise BadInput(f"{str(model)!r} is no training run, so its rows are not known", hint="Name some: --dataset DIR")
     folder = dataset or Path(str(read_run(Path(model)).dataset["path"]))
     card = read_card(folder)
     target = target or str(card["targets"][0])
@@ -307,7 +314,7 @@ def _edges(target: str, truth: Floats) -> tuple[float, ...]:
     return tuple(np.unique(np.quantile(truth, [0.25, 0.5, 0.75]).round(2)).tolist())
 
 
-def _draws(count: int, seed: int) -> Draws:
+def bootstrap_draws(count: int, seed: int) -> Draws:
     """Return the whole set first, then the bootstrap draws of it (Efron 1979)."""
     random = np.random.default_rng(seed)
     return [np.arange(count), *(random.integers(0, count, count) for _ in range(SAMPLES))]

@@ -23,7 +23,6 @@ from finetune.runs import append_metrics, checkpoint_step, checkpoints, rewind_m
 
 Floats = npt.NDArray[np.float32]
 Report = Callable[[str], None]
-SMALL = "small"  # the base model of `finetune/backbones`
 AVERAGE = 0.998  # decay of the averaged weights, which are the ones that are kept
 GROUP = 50  # batches that are sorted by length together
 CHECKED = 2000  # validation rows that are scored while training
@@ -49,21 +48,22 @@ class Backbone:
     """Makes fresh copies of the module that is trained, each from the same weights or the same configuration."""
 
     def __init__(self, recipe: Recipe, texts: Sequence[str]) -> None:
-        from finetune.regressor import Shape, small_config, small_tokenizer
+        from finetune.regressor import Shape, backbone_config, backbone_names, learn_tokenizer
 
         shape = Shape(
             method=recipe.method,
             lora_r=recipe.lora_r,
             lora_alpha=recipe.lora_alpha,
+            lora_dropout=recipe.lora_dropout,
             lora_modules=recipe.lora_modules,
             max_tokens=recipe.max_length,
             precision="bf16" if recipe.bf16 else "fp32",
         )
         self.recipe = recipe
         self.digest = ""
-        if recipe.base_model == SMALL:
-            self.tokenizer = small_tokenizer(texts)
-            self.config = small_config(len(self.tokenizer), self.tokenizer.pad_token_id)
+        if recipe.base_model in backbone_names():
+            self.tokenizer = learn_tokenizer(texts)
+            self.config = backbone_config(recipe.base_model, len(self.tokenizer), self.tokenizer.pad_token_id)
             self._pretrained = None
         else:
             self.tokenizer = load_tokenizer(recipe.base_model)

@@ -33,6 +33,7 @@ class Prediction:
     """One answer. `value` is NaN and `error` says why where there is none; `low` to `high` is a 90 % interval.
 
     Models that write their answer have no interval (NaN), but a `confidence`: the probability of what they wrote.
+    `note` says what else one should know of this answer.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Prediction:
     model: str
     error: str = ""
     confidence: float | None = None
+    note: str = ""
 
     @classmethod
     def failed(cls, name: str, error: str, *, unit: str, model: str, formula: str = "") -> Prediction:
@@ -56,7 +58,7 @@ class Prediction:
         answer = {"file": self.name, "formula": self.formula, **figures, "unit": self.unit, "model": self.model}
         if self.confidence is not None:
             answer["confidence"] = _rounded(self.confidence)
-        return answer | ({"error": self.error} if self.error else {})
+        return answer | {name: text for name in ("error", "note") if (text := getattr(self, name))}
 
     def __str__(self) -> str:
         if self.error:
@@ -66,7 +68,7 @@ class Prediction:
             text += f" (90 % interval {self.low:.2f} to {self.high:.2f})"
         if self.confidence is not None:
             text += f" (probability of these digits {self.confidence:.2f})"
-        return text
+        return f"{text}; {self.note}" if self.note else text
 
 
 def _rounded(value: float) -> float | None:
@@ -93,8 +95,13 @@ def load(spec: str | Path = "shipped", *, target: str = "") -> Predictor:
     such a model; of a regressor it is only checked.
 
     Raises:
+        BadInput: there is no such target.
         ModelError: there is no such model, it is of an unknown kind, from a newer matlit, or predicts another target.
     """
+    from finetune.tasks import find_target
+
+    if target:
+        find_target(target)
     folder = model_folder(spec)
     if folder is not None:
         settings = _read_settings(folder)
@@ -106,7 +113,7 @@ def load(spec: str | Path = "shipped", *, target: str = "") -> Predictor:
     if target and predictor.target != target:
         raise ModelError(
             f"the model {predictor.name!r} predicts {predictor.target}, not {target}",
-            hint=f"Name a model of that target: matlit finetune train DATASET --objective regress --target {target}",
+            hint=f"Train one of that target, on rows of: matlit finetune prepare FILE --target {target}",
         )
     return predictor
 
@@ -118,7 +125,9 @@ def model_folder(spec: str | Path) -> Path | None:
 
 
 def _check_there_is_a_model(spec: str | Path) -> None:
-    folder = Path(spec)
+    folder = Path(spec).expanduser()
+    if not folder.exists() and (folder.is_absolute() or str(spec).startswith(".")):
+        raise ModelError(f"there is no model {str(spec)!r}", hint='Name a run, a model folder or file, or "shipped"')
     marks = ("run.json", "adapter_config.json", "config.json", "*.gguf")
     if folder.is_dir() and not any(any(folder.glob(mark)) for mark in marks):
         raise ModelError(

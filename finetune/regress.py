@@ -1,6 +1,6 @@
 """The recipe of a regressor: a transformer that reads a structure's text and answers with a number and an interval.
 
-Any transformers backbone will do: a pretrained one in full or with low-rank adapters, or the small one of
+Any transformers backbone will do: a pretrained one in full or with low-rank adapters, or one of
 `finetune/backbones`, trained from scratch with a vocabulary of its own. Settings (`finetune.recipe`), dataset and run
 folder are those of `finetune.train`; the module and what becomes of it stand in `finetune.regressor`.
 
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finetune.dataset import read_card, read_split
-from finetune.member import SMALL, Backbone, Member, Rows, member_file
+from finetune.member import Backbone, Member, Rows, member_file
 from finetune.models import default_device, has_bf16
 from finetune.recipe import Recipe
 from finetune.runs import (
@@ -68,7 +68,8 @@ def train(dataset: Path, folder: Path, recipe: Recipe, *, report: Report = lambd
         texts = {name: read_split(dataset, name) for name in ("train", "validation")}
         backbone = Backbone(recipe, [row["text"] for row in texts["train"]])
         rows = _encode(texts["train"][: recipe.limit or None], backbone.tokenizer, recipe)
-        held = _encode(texts["validation"][: recipe.validation_rows], backbone.tokenizer, recipe)
+        order = np.random.default_rng(recipe.seed).permutation(len(texts["validation"]))[: recipe.validation_rows]
+        held = _encode([texts["validation"][index] for index in order], backbone.tokenizer, recipe)
         if len(held.targets) < FEWEST:
             raise BadInput(f"{len(held.targets)} validation rows are too few to calibrate an interval on ({FEWEST})")
         scale = _scale(rows.targets, target)
@@ -98,15 +99,15 @@ def dry_run(dataset: Path, recipe: Recipe) -> dict[str, Any]:
         ModelError: the tokenizer cannot be loaded.
     """
     from finetune.models import load_tokenizer
-    from finetune.regressor import small_tokenizer
+    from finetune.regressor import backbone_names, learn_tokenizer
 
     card = read_card(dataset)
     _check(card, recipe)
     recipe = recipe.for_machine(default_device(), bf16=has_bf16())
     rows = read_split(dataset, "train", limit=recipe.limit)
     sample = rows[:: max(1, len(rows) // 500)]
-    small = recipe.base_model == SMALL
-    tokenizer = small_tokenizer([row["text"] for row in sample]) if small else load_tokenizer(recipe.base_model)
+    scratch = recipe.base_model in backbone_names()
+    tokenizer = learn_tokenizer([row["text"] for row in sample]) if scratch else load_tokenizer(recipe.base_model)
     encoded = _encode(sample, tokenizer, recipe)
     lengths = sorted(map(len, encoded.tokens))
     kept = round(len(rows) * len(lengths) / len(sample))
@@ -123,10 +124,15 @@ def dry_run(dataset: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def _check(card: Mapping[str, Any], recipe: Recipe) -> Target:
+    from finetune.regressor import backbone_names
+
     if recipe.method not in METHODS:
         raise BadInput(f"a regressor is not trained by {recipe.method!r}", hint=f"Known are {', '.join(METHODS)}")
-    if recipe.base_model == SMALL and recipe.method != "full":
-        raise BadInput("the small backbone is trained from scratch", hint="Leave --method out, or say full")
+    for name, unused in (("accumulation", 1), ("gradient_checkpointing", False), ("patience", 0)):
+        if getattr(recipe, name) != unused:
+            raise BadInput(f"a regressor is trained without {name}", hint="Leave it out")
+    if recipe.base_model in backbone_names() and recipe.method != "full":
+        raise BadInput(f"{recipe.base_model!r} is trained from scratch", hint="Leave --method out, or say full")
     return _only_target(card)
 
 

@@ -32,7 +32,7 @@ BATCH = 128
 PARALLEL_FROM = 200  # fewer texts are not worth starting processes for
 FLOOR = 0.02  # least expected error, in standard deviations of the target
 BACKBONES = Path(__file__).parent / "backbones"
-VOCABULARY = 4096  # words of the small backbone
+VOCABULARY = 4096  # words of a backbone that is trained from scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Shape:
     base_digest: str = ""
     lora_r: int = 16
     lora_alpha: int = 32
+    lora_dropout: float = 0.0
     lora_modules: str = "q_proj,v_proj"
     max_tokens: int = 256
     precision: str = "bf16"
@@ -306,22 +307,27 @@ def _backbone(folder: Path, shape: Shape) -> Any:
     return with_adapter(backbone, shape)
 
 
-def small_config(words: int, pad: int) -> Any:
-    """Return the configuration of the small backbone for a vocabulary of that many words."""
+def backbone_names() -> tuple[str, ...]:
+    """Return the backbones that are trained from scratch: the configurations that come with matlit."""
+    return tuple(sorted(path.stem for path in BACKBONES.glob("*.json")))
+
+
+def backbone_config(name: str, words: int, pad: int) -> Any:
+    """Return the configuration of a backbone that is trained from scratch, for a vocabulary of that many words."""
     from transformers import AutoConfig
 
-    given = json.loads((BACKBONES / "small.json").read_text(encoding="utf-8"))
+    given = json.loads((BACKBONES / f"{name}.json").read_text(encoding="utf-8"))
     special = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), pad)
     return AutoConfig.for_model(given.pop("model_type"), **given, vocab_size=words, pad_token_id=pad, **special)
 
 
-def small_tokenizer(texts: Sequence[str]) -> Any:
-    """Return a tokenizer of element symbols, words, numbers of up to three digits, and signs, learnt from texts."""
+def learn_tokenizer(texts: Sequence[str]) -> Any:
+    """Return a tokenizer of element symbols, words, Wyckoff positions, numbers of three digits, signs; from texts."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))  # noqa: S106  # no password
-    pattern = Regex(r"[A-Z][a-z]?|[a-z]+|\d{1,3}|[^\sA-Za-z\d]")
+    pattern = Regex(r"\d{1,3}(?:\.|[a-z](?![a-z]))?|[A-Z][a-z]?|[a-z]+|[^\sA-Za-z\d]")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, behavior="removed", invert=True)
     trainer = trainers.WordLevelTrainer(vocab_size=VOCABULARY, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
@@ -336,7 +342,7 @@ def with_adapter(backbone: Any, shape: Shape) -> Any:
     config = LoraConfig(
         r=shape.lora_r,
         lora_alpha=shape.lora_alpha,
-        lora_dropout=0.05,
+        lora_dropout=shape.lora_dropout,
         target_modules=modules,
         task_type=TaskType.FEATURE_EXTRACTION,
     )

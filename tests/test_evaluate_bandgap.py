@@ -119,6 +119,13 @@ def test_predictions_of_other_programs_are_read(tmp_path: Path) -> None:
     assert math.isnan(found["m-3"])
 
 
+def test_predictions_that_answer_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("id,prediction\nm-1,1.5\nm-1,1.5\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="'m-1' twice"):
+        read_predictions(path)
+
+
 def test_predictions_without_the_columns_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("name,gap\nx,1\n", encoding="utf-8")
@@ -197,6 +204,8 @@ def test_a_split_of_a_dataset_is_scored_beside_baselines_that_learnt_from_its_tr
     assert (report.n, report.metrics["mae"].value) == (20, 0)
     assert set(report.baselines) == {"mean", "composition_knn", "gradient_boosting"}
     assert "60 training rows" in report.signature
+    with pytest.raises(BadInput, match="no training run"):
+        evaluate_run("shipped")
 
 
 def record(index: int) -> dict:

@@ -12,11 +12,12 @@ import pytest
 
 from finetune.predict import SHIPPED, BandGapModel, Prediction, load, predict_files
 from finetune.stack import trees
+from finetune.stack.card import shared_with_training
 from finetune.stack.describe import describe_structures
 from finetune.stack.features import feature_names
 from finetune.stack.model import Blend, StackedModel, StackSettings, save_stack
 from finetune.stack.prepare import TEST_BOTH, TEST_FORMULAS, TEST_ROWS, TRAIN, split
-from finetune.stack.ship import calibrate, fit_blend
+from finetune.stack.ship import calibrate, fit_blend, write_card
 from finetune.stack.trees import Forest
 from ingest.crystals import Crystal, make_crystal
 from ingest.errors import BadInput, ModelError
@@ -271,8 +272,8 @@ def test_calibrated_intervals_cover_nine_in_ten() -> None:
     random = np.random.default_rng(0)
     inputs = random.random((3000, 3)).astype(np.float32)
     errors = np.abs(random.normal(size=3000) * (0.1 + inputs[:, 0])).astype(np.float32)
-    forest, factor, floor = calibrate(inputs[:1500], errors[:1500], threads=1)
-    width = np.maximum(trees.predict(forest, inputs[1500:]), floor) * factor
+    forest, factor = calibrate(inputs[:1500], errors[:1500], threads=1)
+    width = np.maximum(trees.predict(forest, inputs[1500:]), 0.02) * factor
     assert 0.87 < (errors[1500:] <= width).mean() < 0.93
 
 
@@ -314,8 +315,10 @@ def test_any_model_is_named_alike(tmp_path: Path) -> None:
     assert BandGapModel.load().target == "band_gap"
     with pytest.raises(ModelError, match="predicts band_gap, not energy_per_atom"):
         load(target="energy_per_atom")
-    with pytest.raises(ModelError, match="there is no file"):
+    with pytest.raises(ModelError, match="there is no model"):
         load(str(tmp_path / "nothing.gguf"))
+    with pytest.raises(BadInput, match="there is no target 'hardness'"):
+        load(target="hardness")
 
 
 def test_an_answer_without_an_interval_says_so() -> None:
@@ -324,3 +327,25 @@ def test_an_answer_without_an_interval_says_so() -> None:
     assert written.to_json()["low"] is None
     assert written.to_json()["confidence"] == 0.25
     assert str(written) == "NaCl: 5.00 eV (probability of these digits 0.25)"
+
+
+def test_an_element_that_was_hardly_trained_on_is_named() -> None:
+    structure = {"lattice": [6.0] * 3 + [60.0] * 3, "species": ["Po", "O"], "frac_coords": [[0] * 3, [0.5] * 3]}
+    polonium, salt_again = load().predict([structure, salt()])
+    assert "Po" in polonium.note
+    assert "Po" in polonium.to_json()["note"]
+    assert salt_again.note == ""
+
+
+def test_the_shipped_card_is_what_its_settings_and_figures_say(tmp_path: Path) -> None:
+    for name in ("settings.json", "metrics.json"):
+        (tmp_path / name).write_bytes((SHIPPED / name).read_bytes())
+    assert write_card(tmp_path) == (SHIPPED / "card.md").read_text(encoding="utf-8")
+
+
+def test_rows_that_share_their_formula_or_crystal_with_training_rows_are_known() -> None:
+    def row(formula: str, group: int, volume: float) -> dict:
+        return {"formula": formula, "spacegroup_number": group, "volume": volume, "nsites": 2}
+
+    rows = [row("NaCl", 225, 40.0), row("NaCl", 225, 40.5), row("NaCl", 221, 40.0), row("KCl", 225, 40.0)]
+    assert shared_with_training(rows, np.array([TRAIN, TEST_ROWS, TEST_ROWS, TEST_ROWS])).tolist()[1:] == [2, 1, 0]

@@ -34,6 +34,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         "formula": f"{cation}{anion}",
                         "band_gap": max(0.0, round(gap, 3)),
                         "nsites": 2,
+                        "spacegroup_number": 225,
+                        "volume": size**3 / 2**0.5,
                         "lattice": [size, size, size, 60.0, 60.0, 60.0],
                         "species": [cation, anion],
                         "frac_coords": [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]],

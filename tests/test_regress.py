@@ -21,7 +21,7 @@ from finetune.intervals import conformal_factor  # noqa: E402
 from finetune.member import member_file, plan_epoch  # noqa: E402
 from finetune.predict import load, predict_files  # noqa: E402
 from finetune.recipe import Recipe, make_recipe  # noqa: E402
-from finetune.regressor import Scale, small_tokenizer  # noqa: E402
+from finetune.regressor import Scale, learn_tokenizer  # noqa: E402
 from finetune.runs import checkpoints, read_metrics, read_run, write_whole  # noqa: E402
 from finetune.sources import Source  # noqa: E402
 from finetune.train import DiskFull  # noqa: E402
@@ -110,8 +110,8 @@ def test_metals_are_answered_with_zero(trained: Path) -> None:
 def test_bad_structures_do_not_stop_the_good_ones(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.cif").write_text("loop_ loop_", encoding="utf-8")
     (tmp_path / "good.json").write_text(json.dumps(record(1)), encoding="utf-8")
-    many = {"lattice": [20.0, 21.0, 22.0, 80, 81, 82], "species": ["Na", *["Cl"] * 39]}
-    many["frac_coords"] = np.random.default_rng(0).random((40, 3)).tolist()
+    many = {"lattice": [20.0, 21.0, 22.0, 80, 81, 82], "species": ["Na", *["Cl"] * 79]}
+    many["frac_coords"] = np.random.default_rng(0).random((80, 3)).tolist()
     (tmp_path / "long.json").write_text(json.dumps(many), encoding="utf-8")
     answers = {Path(answer.name).name: answer for answer in predict_files([tmp_path], model=load(trained))}
     assert "malformed" in answers["bad.cif"].error
@@ -174,7 +174,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, rows: Path) -> Path:
 def make_base(folder: Path, rows: Path, *, seed: int) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = small_tokenizer([row["text"] for row in read_split(rows, "train")])
+    tokenizer = learn_tokenizer([row["text"] for row in read_split(rows, "train")])
     tokenizer.eos_token = "[PAD]"
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -193,9 +193,9 @@ def make_base(folder: Path, rows: Path, *, seed: int) -> Path:
 def test_an_adapter_on_a_pretrained_model_is_reloaded_and_predicts_the_same(
     rows: Path, base: Path, tmp_path: Path
 ) -> None:
-    run = regress.train(rows, tmp_path / "run", recipe(base_model=str(base), method="lora", lora_r=4, epochs=1))
-    first = losses(tmp_path / "run")
-    assert first[max(first)] < first[min(first)]
+    run = regress.train(rows, tmp_path / "run", recipe(base_model=str(base), method="lora", lora_r=4))
+    seen = list(losses(tmp_path / "run").values())
+    assert np.mean(seen[-3:]) < np.mean(seen[:3])
     answers = [load(tmp_path / "run").predict([record(index) for index in (0, 7, 11)]) for _ in range(2)]
     assert [one.value for one in answers[0]] == [one.value for one in answers[1]]
     assert run.base_digest
@@ -233,6 +233,7 @@ def test_a_model_of_another_target_is_refused(trained: Path) -> None:
         ({"validation_rows": 10}, "too few to calibrate"),
         ({"method": "prefix"}, "not trained by 'prefix'"),
         ({"method": "lora"}, "trained from scratch"),
+        ({"accumulation": 4}, "without accumulation"),
     ],
 )
 def test_what_cannot_be_trained_says_why(rows: Path, tmp_path: Path, changes: dict, message: str) -> None:

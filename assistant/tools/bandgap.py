@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,17 @@ def make(context: ToolContext) -> Tool:
             "source": given.source,
             "formula": answer.formula,
             "band_gap_ev": round(float(answer.value), 4),
-            "low_ev": round(float(answer.low), 4),
-            "high_ev": round(float(answer.high), 4),
-            "interval": "90 %",
+            **_interval(answer),
             "unit": "eV",
             "functional": "PBE",
             "kind": "prediction",
             "model": answer.model,
-            "note": CAVEAT,
+            "note": "; ".join(filter(None, (answer.note, CAVEAT))),
         }
+        span = f"90 % interval {answer.low:.2f} to {answer.high:.2f} eV" if _interval(answer) else "without an interval"
         text = (
             f"The model {answer.model} predicts a PBE band gap of {answer.value:.2f} eV for {answer.formula} "
-            f"({given.name}), 90 % interval {answer.low:.2f} to {answer.high:.2f} eV. This is {CAVEAT}."
+            f"({given.name}), {span}. This is {CAVEAT}." + (f" Beware: {answer.note}." if answer.note else "")
         )
         return ToolOutput(data, text, (answer.model, given.source))
 
@@ -73,4 +73,11 @@ def _model(configured: Any) -> Any:
 def _loaded(spec: str) -> Any:
     from finetune.predict import load
 
-    return load(spec)
+    return load(spec, target="band_gap")
+
+
+def _interval(answer: Any) -> dict[str, Any]:
+    """Return the 90 % interval; nothing for models that write their answer, which have none."""
+    if not (math.isfinite(answer.low) and math.isfinite(answer.high)):
+        return {}
+    return {"low_ev": round(float(answer.low), 4), "high_ev": round(float(answer.high), 4), "interval": "90 %"}

@@ -15,9 +15,11 @@ from finetune.predict import FORMAT, Prediction
 from finetune.stack.describe import Described, describe_all, site_arrays
 from finetune.stack.trees import Forest, from_tensors
 from finetune.stack.trees import predict as predict_forest
+from ingest.elements import SYMBOLS
 from ingest.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
+RARE = 10  # training rows that must hold an element for the interval to mean something
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,16 @@ class StackedModel:
         if item.error:
             return Prediction.failed(item.name, item.error, unit=self.unit, model=self.name, formula=item.formula)
         value, low, high = next(figures)
-        return Prediction(item.name, item.formula, value, low, high, self.unit, self.name)
+        return Prediction(item.name, item.formula, value, low, high, self.unit, self.name, note=self._note(item))
+
+    def _note(self, item: Described) -> str:
+        """Say so where next to no training row holds one of the elements: nothing vouches for the interval then."""
+        known = self.settings.elements
+        if not known or item.sites is None:
+            return ""
+        symbols = sorted({SYMBOLS[number] for number in item.sites.numbers.tolist()})
+        rare = [symbol for symbol in symbols if known.get(symbol, 0) < RARE]
+        return f"hardly any training row holds {', '.join(rare)}: take it for a guess" if rare else ""
 
 
 def network_parts(name: str, network: Any, arrays: Any) -> dict[str, Floats]:

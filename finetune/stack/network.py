@@ -23,6 +23,7 @@ from torch import nn
 
 from finetune.stack.sites import LOCAL
 from ingest.elements import LAST, column
+from ingest.errors import BadInput
 
 Floats = npt.NDArray[np.float32]
 RADIAL = 20  # Gaussians over the distance
@@ -302,8 +303,6 @@ def _restore(folder: Path, network: Any, averaged: Any, optimiser: Any, settings
         return 0
     state = torch.load(path, weights_only=True)
     if state["settings"] != asdict(settings):
-        from ingest.errors import BadInput
-
         raise BadInput(f"the checkpoint in {str(folder)!r} was made with other settings", hint="Choose another folder")
     network.load_state_dict(state["network"])
     averaged.load_state_dict(state["averaged"])

@@ -108,7 +108,7 @@ def prepare(data: Path, work: Path, *, workers: int = 0) -> Iterator[str]:
                 yield f"{min(number * CHUNK, len(records))} of {len(records)} structures"
     for name, pieces in parts.items():
         np.save(work / f"{name}.npy", np.concatenate(pieces))
-    kept = ("material_id", "formula", "band_gap", "nsites", "formation_energy_per_atom")
+    kept = ("material_id", "formula", "band_gap", "nsites", "formation_energy_per_atom", "spacegroup_number", "volume")
     rows = [{key: record.get(key) for key in kept} for record in records]
     (work / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     stamp.write_text(json.dumps({"data": digest, "rows": len(rows), "features": feature_names()}), encoding="utf-8")
