@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.components import told
-from ui.pages import bandgap, chat, library, materials, settings
+from ui.pages import bandgap, chat, keywords, library, materials, settings
 from ui.state import remember, t
 from ui.style import STYLE, icon
 
 PAGES = {
     "chat": (chat.draw, ":material/forum:"),
     "library": (library.draw, ":material/library_books:"),
+    "keywords": (keywords.draw, ":material/sell:"),
     "materials": (materials.draw, ":material/category:"),
     "bandgap": (bandgap.draw, ":material/stacked_line_chart:"),
     "settings": (settings.draw, ":material/settings:"),

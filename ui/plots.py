@@ -72,3 +72,48 @@ def _plain(figure: Figure, x: str, y: str, *, height: int) -> Figure:
         plot_bgcolor="rgba(0,0,0,0)",
     )
     return figure
+
+
+def counts_figure(counts: Sequence[tuple[str, int]], *, count: str) -> Figure:
+    """Return the commonest words as bars, the commonest at the top."""
+    import plotly.graph_objects as go
+
+    words = [word for word, _ in reversed(counts)]
+    numbers = [number for _, number in reversed(counts)]
+    figure = go.Figure(go.Bar(x=numbers, y=words, orientation="h", marker={"color": ACCENT}))
+    figure = _plain(figure, count, "", height=max(160, 24 * len(words) + 60))
+    figure.update_yaxes(automargin=True)
+    figure.update_xaxes(dtick=1 if max(numbers, default=0) < 12 else None)
+    return figure
+
+
+def network_figure(sizes: Mapping[str, int], pairs: Mapping[tuple[str, str], int]) -> Figure:
+    """Return words as points, joined where papers have both; the same words always lie the same way."""
+    import networkx as nx
+    import plotly.graph_objects as go
+
+    graph = nx.Graph()
+    graph.add_nodes_from({word for pair in pairs for word in pair})
+    graph.add_weighted_edges_from((first, second, number) for (first, second), number in pairs.items())
+    places = nx.spring_layout(graph, seed=0, k=1.6 / max(len(graph), 1) ** 0.5)
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for first, second in graph.edges:
+        x += [float(places[first][0]), float(places[second][0]), None]
+        y += [float(places[first][1]), float(places[second][1]), None]
+    figure = go.Figure(go.Scatter(x=x, y=y, mode="lines", line={"color": QUIET, "width": 0.6}, hoverinfo="skip"))
+    figure.add_trace(
+        go.Scatter(
+            x=[float(places[word][0]) for word in graph],
+            y=[float(places[word][1]) for word in graph],
+            mode="markers+text",
+            text=list(graph),
+            textposition="top center",
+            marker={"color": ACCENT, "size": [7 + 3 * sizes.get(word, 1) for word in graph]},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    figure = _plain(figure, "", "", height=520)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure

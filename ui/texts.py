@@ -242,6 +242,37 @@ TEXTS: dict[str, tuple[str, str]] = {
     "nothing_found": ("Nothing found.", "見つかりません。"),
     "n_matches": ("{n} places on {m} pages", "{m} ページに {n} か所"),
     "page_as_text": ("This page as text", "このページの本文"),
+    # keywords
+    "keywords_title": ("Keywords", "キーワード"),
+    "keywords_about": (
+        "Phrases of each paper that say what it is about. Stop at any time; the next run goes on from there.",
+        "各論文の内容を表す語句を抽出します。いつでも中止でき、次回は続きから再開します。",
+    ),
+    "no_papers": ("This library holds no papers yet.", "このライブラリにはまだ論文がありません。"),
+    "keyword_papers": ("Papers", "対象の論文"),
+    "keywords_each": ("Keywords each", "1本あたりの数"),
+    "keywords_anew": ("Begin anew", "最初からやり直す"),
+    "keywords_anew_help": (
+        "Without it, papers that have keywords already are left as they are",
+        "オフの場合、抽出済みの論文はそのまま残ります",
+    ),
+    "find_keywords": ("Find keywords", "キーワードを抽出"),
+    "n_papers_plain": ("{n} papers", "論文 {n} 本"),
+    "keywords_running": ("{n} of {m} papers", "{m} 本中 {n} 本"),
+    "keywords_done": ("Keywords found for {n} papers.", "{n} 本の論文から抽出しました。"),
+    "keywords_stopped": (
+        "Stopped after {n} papers. Find keywords again to go on.",
+        "{n} 本で停止しました。もう一度抽出すると続きから再開します。",
+    ),
+    "tab_table": ("Table", "一覧"),
+    "tab_pictures": ("Pictures", "図"),
+    "tab_downloads": ("Downloads", "ダウンロード"),
+    "filter_keywords": ("Find in the table", "一覧内を検索"),
+    "keywords_alt": ("Table of papers and their keywords", "論文とキーワードの一覧"),
+    "commonest": ("Commonest keywords", "よく出るキーワード"),
+    "papers_count": ("Papers", "論文数"),
+    "together": ("Keywords that occur together", "同じ論文に現れるキーワード"),
+    "together_help": ("Joined where a paper has both", "同じ論文に両方が現れるものを線で結びます"),
     # materials
     "materials_title": ("Materials", "材料"),
     "materials_about": (

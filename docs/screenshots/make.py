@@ -68,6 +68,7 @@ def walk(page: Page, url: str) -> Iterator[str]:
     for name, heading in (
         ("library", "Library"),
         ("keywords", "Keywords"),
+        ("keywords", "Keywords"),
         ("materials", "Materials"),
         ("bandgap", "Band gap"),
         ("settings", "Settings"),
@@ -78,6 +79,11 @@ def walk(page: Page, url: str) -> Iterator[str]:
             page.get_by_role("tab", name="Paste").click()
             page.get_by_role("button", name="Predict").last.click()
             page.get_by_text("90 % interval").wait_for()
+        if name == "keywords":
+            if page.get_by_text("Table", exact=True).count() == 0:
+                page.get_by_role("button", name="Find keywords").click()
+            page.get_by_role("tab", name="Pictures").click()
+            page.get_by_text("Commonest keywords").wait_for()
         if name == "settings":
             page.get_by_role("tab", name="Models and keys").click()
         yield name
