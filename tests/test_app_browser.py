@@ -229,6 +229,23 @@ def test_the_interface_and_the_answers_speak_japanese(sample_app: Served, visit:
     visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("該当箇所を黄色")).wait_for()
 
 
+def test_keywords_are_found_while_one_is_elsewhere(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app)
+    visitor.open("Keywords")
+    visitor.button("Find keywords").click()
+    visitor.open("Settings")
+    visitor.open("Keywords")
+    visitor.says(re.compile("Keywords found for"))
+    visitor.page.get_by_role("tab", name="Pictures").click()
+    visitor.says("Commonest keywords")
+    visitor.page.get_by_role("tab", name="Downloads").click()
+    with visitor.page.expect_download() as download:
+        visitor.button("JSON Lines").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 6
+    assert all(json.loads(line)["keywords"] for line in lines)
+
+
 def test_a_structure_is_drawn_and_turned(sample_app: Served, visit: Any) -> None:
     visitor = visit(sample_app)
     visitor.open("Materials")
@@ -357,7 +374,7 @@ def test_other_machines_are_refused_without_a_password() -> None:
     assert "--password" in done.stderr
 
 
-PAGES = {"Chat": "Ask your library", "Library": "", "Materials": "", "Band gap": "", "Settings": ""}
+PAGES = {"Chat": "Ask your library", "Library": "", "Keywords": "", "Materials": "", "Band gap": "", "Settings": ""}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -400,7 +417,7 @@ def test_a_phone_and_double_zoom_need_no_sideways_scrolling(sample_app: Served, 
         context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale)
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)
-        for path in ("", "library", "materials", "bandgap", "settings"):
+        for path in ("", "library", "keywords", "materials", "bandgap", "settings"):
             page.goto(f"{sample_app.url}/{path}")
             page.get_by_role("heading", level=1).wait_for()
             page.wait_for_timeout(400)

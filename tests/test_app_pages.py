@@ -361,3 +361,53 @@ def test_a_wrong_key_is_a_message_in_the_chat_and_not_repeated(page: Page, monke
     assert not app.exception
     assert "OPENAI_API_KEY" in app.error[0].value.replace("\\", "")
     assert "wrong-9999999999" not in app.error[0].value
+
+
+# --- keywords ---------------------------------------------------------------------------------------------------------
+
+
+def test_keywords_are_found_shown_and_gone_on_with(sample_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "library"
+    shutil.copytree(sample_folder, copy)
+    os.environ["MATLIT_LIBRARY"] = str(copy)  # put back by the fixture that set it
+    app = opened("keywords")
+    button(app, "Find keywords").click().run()
+    job = JOBS.find("keywords")[0]
+    assert job.wait(120)
+    assert job.state == "done", job.error
+    app.run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert len(table) == 6
+    steel = table[table["Title"].str.contains("steel")]["Keywords"].iloc[0]
+    assert "steel" in steel.lower() or "iron" in steel.lower()
+    button(app, "Find keywords").click().run()
+    again = JOBS.find("keywords")[0]
+    again.wait(60)
+    assert again.events == []  # nothing was left to do
+
+
+def test_a_keyword_run_that_was_cut_off_goes_on(sample_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from ui import keywordrun
+
+    copy = tmp_path / "library"
+    shutil.copytree(sample_folder, copy)
+    library, embedder = Library.open(copy), make_embedder("all-MiniLM-L6-v2")
+    ids = [paper.id for paper in library.papers()]
+    run = keywordrun.run(library, ids, most=5, embedder=embedder)
+    next(run)
+    run.close()
+    path = keywordrun.file_of(copy)
+    path.write_text(path.read_text() + '{"id": "half a li')
+    done = [event.row["id"] for event in keywordrun.run(library, ids, most=5, embedder=embedder)]
+    assert done == ids[1:]
+    assert list(keywordrun.read_rows(path)) == ids
+    rows = list(keywordrun.read_rows(path).values())
+    assert all(one["present"] and one["page"] for row in rows for one in row["keywords"])
+    assert keywordrun.to_csv(rows).count("\n") == 1 + sum(len(row["keywords"]) for row in rows)
+    bibtex = keywordrun.to_bibtex(rows, {paper.id: paper for paper in library.papers()})
+    assert bibtex.count("keywords = {") == 6

@@ -89,7 +89,7 @@ def counts_figure(counts: Sequence[tuple[str, int]], *, count: str) -> Figure:
 
 def network_figure(sizes: Mapping[str, int], pairs: Mapping[tuple[str, str], int]) -> Figure:
     """Return words as points, joined where papers have both; the same words always lie the same way."""
-    import networkx as nx
+    import networkx as nx  # type: ignore[import-untyped, unused-ignore]
     import plotly.graph_objects as go
 
     graph = nx.Graph()

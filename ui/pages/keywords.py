@@ -136,7 +136,7 @@ def _table(rows: Sequence[Row]) -> None:
         }
         for row in rows
     ]
-    shown = [row for row in shown if words in " ".join(row.values()).casefold()]
+    shown = [row for row in shown if words in " ".join(map(str, row.values())).casefold()]
     st.dataframe(
         shown,
         hide_index=True,
