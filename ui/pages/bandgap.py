@@ -13,6 +13,7 @@ import streamlit as st
 
 from finetune.predict import SHIPPED
 from ingest.errors import BadInput, LibraryNotFound, MatlitError, ModelError
+from ingest.records import file_digest
 from ui import resources, uploads
 from ui.components import page_title, plain, show_problem, told
 from ui.crystalview import structure_figure
@@ -193,7 +194,11 @@ def _trust(specs: Sequence[str]) -> None:
 
 @st.cache_data(show_spinner=False, max_entries=8)
 def _parity(path: Path, changed: int) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if changed else {}
+    """Return known and predicted gaps of test rows, if they are those of the model that is shipped now."""
+    if not changed:
+        return {}
+    parity: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return parity if parity["trees_sha256"] == file_digest(path.with_name("trees.safetensors")) else {}
 
 
 def _stamp(path: Path) -> int:
