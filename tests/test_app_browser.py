@@ -229,6 +229,20 @@ def test_the_interface_and_the_answers_speak_japanese(sample_app: Served, visit:
     visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("該当箇所を黄色")).wait_for()
 
 
+POSCAR = b"Si\n1.0\n0 2.734 2.734\n2.734 0 2.734\n2.734 2.734 0\nSi\n2\ndirect\n0 0 0\n0.25 0.25 0.25\n"
+
+
+def test_an_attached_structure_is_answered_by_tools(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app)
+    files = visitor.page.get_by_test_id("stChatInput").locator("input[type=file]")
+    files.set_input_files({"name": "POSCAR", "mimeType": "text/plain", "buffer": POSCAR})
+    visitor.says("POSCAR")
+    visitor.ask("What is the density of the attached structure?")
+    visitor.says(re.compile(r"2\.28\d* g/cm"))
+    visitor.button("1 computed").wait_for()
+    visitor.says("About: POSCAR")
+
+
 def test_keywords_are_found_while_one_is_elsewhere(sample_app: Served, visit: Any) -> None:
     visitor = visit(sample_app)
     visitor.open("Keywords")

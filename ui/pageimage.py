@@ -131,22 +131,6 @@ def mark(picture: Picture, boxes: Sequence[Box], *, colour: tuple[int, int, int]
     return _png(ImageChops.multiply(page, layer))
 
 
-def around(picture: Picture, boxes: Sequence[Box], *, lines: float = 7.0) -> tuple[int, int]:
-    """Return the first and last row of pixels of the part of a page that shows `boxes` with some lines around them."""
-    heights = sorted(box.bottom - box.top for box in boxes)
-    space = heights[len(heights) // 2] * lines
-    top, bottom = min(box.top for box in boxes) - space, max(box.bottom for box in boxes) + space
-    return max(int(top * picture.scale), 0), min(int(bottom * picture.scale), picture.height)
-
-
-def crop(png: bytes, first: int, last: int) -> bytes:
-    """Return the rows of a PNG from `first` to `last`."""
-    from PIL import Image
-
-    page = Image.open(io.BytesIO(png))
-    return _png(page.crop((0, first, page.width, max(last, first + 1))))
-
-
 def _pixels(box: Box, scale: float) -> tuple[float, float, float, float]:
     return (
         (box.x0 - MARGIN_PT) * scale,

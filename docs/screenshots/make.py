@@ -60,6 +60,9 @@ def walk(page: Page, url: str) -> Iterator[str]:
     page.goto(url)
     page.get_by_role("button", name=QUESTION).click()
     page.get_by_role("button", name="[1]").first.wait_for()
+    settle(page)
+    page.mouse.move(5, 5)
+    page.get_by_test_id("stChatMessage").first.scroll_into_view_if_needed()
     yield "chat"
     page.get_by_role("button", name="[1]").first.click()
     page.get_by_role("dialog").get_by_role("img").first.wait_for()
