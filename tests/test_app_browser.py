@@ -333,7 +333,7 @@ def test_an_uploaded_paper_is_quoted_where_it_stands(app: Served, visit: Any, sh
     visitor = visit(app)
     visitor.open("Library")
     visitor.upload({"name": "../../x.pdf", "mimeType": "application/pdf", "buffer": paper.read_bytes()})
-    visitor.says("1 added")
+    visitor.says("1 added, 0 already there, 0 could not be read.")
     visitor.open("Chat", "Ask your library")
     visitor.ask("How much graphene do the LiFePO4/graphene composites contain?")
     visitor.button("[1]").wait_for()

@@ -29,6 +29,7 @@ _RULES = """
 [class*="st-key-follow-"] button { min-height: 1.6rem; padding: 0; text-align: left; }
 [data-testid="stCaptionContainer"] { opacity: 1; color: color-mix(in srgb, currentColor 100%, transparent); }
 [data-testid="stCaptionContainer"] p { color: var(--matlit-quiet, inherit); opacity: 0.82; }
+button[kind^="primary"]:not(:disabled) { background: #1d5d86; border-color: #1d5d86; color: #ffffff; }
 [data-testid="stImage"] img { border-radius: 0.4rem; }
 .st-key-elements { overflow-x: auto; padding-bottom: 0.4rem; }
 """
