@@ -71,7 +71,7 @@ def run(library: Library, ids: Sequence[str], *, most: int, embedder: Embedder, 
 def keywords_of(library: Library, paper: Paper, *, most: int, embedder: Embedder) -> Row:
     """Return the line of one paper; what cannot be done is told in it."""
     from assistant.keywords.extract import extract
-    from assistant.keywords.texts import from_pages
+    from assistant.keywords.texts import Index, from_pages
 
     row: Row = {"id": paper.id, "path": str(paper.paths[0]) if paper.paths else "", "title": paper.title}
     row |= {"keywords": [], "model": MODEL, "usage": {}, "error": ""}
@@ -80,7 +80,8 @@ def keywords_of(library: Library, paper: Paper, *, most: int, embedder: Embedder
         found = extract(text, most=most, embedder=embedder, avoid=paper.metadata.authors)
     except MatlitError as error:
         return row | {"error": str(error)}
-    told = [{"keyword": one, "present": text.holds(one), "page": text.page_of(one)} for one in found]
+    index = Index(text)
+    told = [dict(zip(("present", "page"), index.find(one), strict=True)) | {"keyword": one} for one in found]
     return row | {"keywords": told}
 
 
