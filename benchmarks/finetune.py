@@ -230,7 +230,7 @@ def methods(given: argparse.Namespace) -> None:
 
 
 def overhead(given: argparse.Namespace) -> None:
-    """Take turns of five steps, so that both see the same machine."""
+    """Take turns of four steps, so that both see the same machine."""
     import torch
 
     from finetune.loop import make_trainer
@@ -238,21 +238,21 @@ def overhead(given: argparse.Namespace) -> None:
 
     tokenizer = load_tokenizer(BASE)
     encoded = encode_all(read_split(given.work / "rows", "train", limit=400), tokenizer, max_length=256)[0]
-    chosen = recipe(validation_rows=0, lora_layers=0, max_steps=5, save_steps=1000, warmup=0.0)
+    chosen = recipe(validation_rows=0, max_steps=4, save_steps=1000, warmup=0.0)
     times: dict[str, list[float]] = {"ours": [], "bare, all logits": [], "bare, answer's logits": []}
-    for turn in range(3):
-        part = encoded[40 * turn : 40 * turn + 40]
+    for turn in range(2):
+        part = encoded[32 * turn : 32 * turn + 32]
         folder = given.work / f"overhead{turn}"
         trainer = make_trainer(adapted(chosen), tokenizer, part, [], chosen, folder, minutes=0)
         trainer.args.save_strategy = "no"
-        batches = [trainer.data_collator([part[i] for i in _batch(trainer, at)]) for at in range(5)]
+        batches = [trainer.data_collator([part[i] for i in _batch(trainer, at)]) for at in range(4)]
         times["ours"] += _timed_trainer(trainer)
         for name, kept in (("bare, all logits", False), ("bare, answer's logits", True)):
             model = adapted(chosen)
             optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1.5e-3, fused=True)
             times[name] += [_bare_step(model, optimizer, batch, kept=kept) for batch in batches]
     middle = {name: float(np.median(values)) for name, values in times.items()}
-    print(f"overhead: CPU seconds per step of 8 rows (median of 15, in turns of 5): {middle}")
+    print(f"overhead: CPU seconds per step of 8 rows (median of 8, in turns of 4): {middle}")
     for name in list(middle)[1:]:
         print(f"  ours / {name}: {middle['ours'] / middle[name]:.3f}")
 

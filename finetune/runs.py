@@ -68,7 +68,8 @@ def read_run(folder: Path) -> Run:
         given = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
-            f"{str(folder)!r} is no run folder: it has no run.json", hint="Train one: matlit finetune train DATASET"
+            f"{str(folder)!r} is no run folder: it has no run.json",
+            hint="Train one: matlit finetune train DATASET -o RUN",
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error}", hint="Train again into another folder") from error

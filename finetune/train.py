@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from finetune.dataset import read_card, read_split
-from finetune.models import base_digest, default_device, encode_all, has_bf16, load_model, load_tokenizer
+from finetune.models import (
+    base_digest,
+    default_device,
+    encode_all,
+    has_bf16,
+    load_model,
+    load_tokenizer,
+    quantization,
+)
 from finetune.recipe import Recipe
 from finetune.runs import (
     Run,
@@ -27,6 +35,7 @@ from finetune.runs import (
     is_main_process,
     is_run,
     now,
+    read_metrics,
     read_run,
     rewind_metrics,
     seal,
@@ -67,6 +76,7 @@ def train(dataset: Path, folder: Path, recipe: Recipe, *, report: Report = lambd
 
     card = read_card(dataset)
     recipe = recipe.for_machine(default_device(), bf16=has_bf16())
+    _check_method(recipe)
     run = open_run(folder, dataset, card, recipe)
     if run.status == "finished":
         report(f"{folder} is finished already, at step {run.step}")
@@ -125,10 +135,7 @@ def dry_run(dataset: Path, recipe: Recipe) -> dict[str, Any]:
     _check_packages()
     card = read_card(dataset)
     recipe = recipe.for_machine(default_device(), bf16=has_bf16())
-    if recipe.method == "qlora":
-        from finetune.models import quantization
-
-        quantization("4bit")
+    _check_method(recipe)
     tokenizer = load_tokenizer(recipe.base_model)
     train_rows = read_split(dataset, "train", limit=recipe.limit)
     sample = train_rows[:: max(1, len(train_rows) // 500)]
@@ -180,7 +187,7 @@ def open_run(folder: Path, dataset: Path, card: dict[str, Any], recipe: Recipe) 
     """Begin a run folder, or return the run that lies there if it is the same one."""
     given = {"path": str(Path(dataset).resolve()), "hash": card["hash"], "rows": card["rows"]}
     settings = asdict(recipe)
-    if is_run(folder):
+    if is_run(folder) and not _never_began(folder):
         run = read_run(folder)
         changed = [name for name, value in settings.items() if run.settings.get(name, value) != value]
         if run.dataset["hash"] != card["hash"]:
@@ -192,7 +199,7 @@ def open_run(folder: Path, dataset: Path, card: dict[str, Any], recipe: Recipe) 
             )
         drop_incomplete(folder)
         return run
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not is_run(folder):
         raise BadInput(f"{str(folder)!r} is taken, and no training run", hint="Name another folder with -o")
     begun = Run(
         objective=recipe.objective,
@@ -208,6 +215,12 @@ def open_run(folder: Path, dataset: Path, card: dict[str, Any], recipe: Recipe) 
         started=now(),
     )
     return write_run(folder, begun)
+
+
+def _never_began(folder: Path) -> bool:
+    """Return whether a run failed before its first step: nothing is lost if another takes its folder."""
+    run = read_run(folder)
+    return run.status == "failed" and not read_metrics(folder) and not checkpoints(folder)
 
 
 def _validation(dataset: Path, card: dict[str, Any], recipe: Recipe, tokenizer: Any) -> list[dict[str, list[int]]]:
@@ -277,6 +290,12 @@ def _size(model: Any) -> str:
     parts = [(value.numel(), value.requires_grad) for value in model.parameters()]
     total, trained = sum(count for count, _ in parts), sum(count for count, learns in parts if learns)
     return f"{total:,} weights, {trained:,} of them trained ({trained / total:.2%})"
+
+
+def _check_method(recipe: Recipe) -> None:
+    """Refuse what this machine cannot do before a folder is begun."""
+    if recipe.method == "qlora":
+        quantization("4bit")
 
 
 def _check_packages() -> None:

@@ -307,11 +307,14 @@ def test_rows_that_are_all_too_long_are_refused_with_their_length(model: Path, r
 def test_qlora_without_a_graphics_card_is_refused(model: Path, rows: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="need an NVIDIA graphics card"):
         train(rows, tmp_path / "run", recipe(model, method="qlora"))
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_model_that_is_not_there_is_named(rows: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_named(model: Path, rows: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"the model '.*nowhere' cannot be loaded"):
         train(rows, tmp_path / "run", recipe(tmp_path / "nowhere"))
+    # nothing was trained, so that the folder is free for the model that was meant
+    assert train(rows, tmp_path / "run", recipe(model, max_steps=1, save_steps=1)).status == "finished"
 
 
 @pytest.mark.parametrize(
