@@ -73,7 +73,7 @@ def test_each_method_lowers_the_loss_and_answers_the_same_when_loaded_again(
     run = train(rows, tmp_path / "run", chosen)
     seen = losses(tmp_path / "run")
     assert run.status == "finished"
-    assert sum(seen[-5:]) < 0.95 * sum(seen[:5])
+    assert sum(seen[-10:]) < 0.98 * sum(seen[:10])
     prompts = [row["prompt"] for row in read_split(rows, "test")]
     checkpoint = checkpoints(tmp_path / "run")[-1]  # what was in memory when the last step was done
     again = load_generator(tmp_path / "run", dtype="float32").write(prompts)
