@@ -246,6 +246,9 @@ def overhead(given: argparse.Namespace) -> None:
         trainer = make_trainer(adapted(chosen), tokenizer, part, [], chosen, folder, minutes=0)
         trainer.args.save_strategy = "no"
         batches = [trainer.data_collator([part[i] for i in _batch(trainer, at)]) for at in range(4)]
+        warm = adapted(chosen)
+        for batch in batches:  # the first time that a shape comes, oneDNN compiles for it: nobody's step shall pay that
+            _bare_step(warm, torch.optim.SGD([p for p in warm.parameters() if p.requires_grad]), batch, kept=True)
         times["ours"] += _timed_trainer(trainer)
         for name, kept in (("bare, all logits", False), ("bare, answer's logits", True)):
             model = adapted(chosen)
