@@ -52,8 +52,9 @@ QUERY_TERMS = 200  # of a long query are looked up, and
 RARE_TERMS = 32  # the rarest of them used
 ALSO = 0.5  # of a word's weight, where it is another name of what the query names
 LISTED_LIMIT = 20_000  # up to so many allowed chunks are listed, beyond it each candidate is looked up
-EXACT_LIMIT = 3_000  # up to so many allowed chunks are compared one by one: 5 µs each
-SURPLUS = 4  # times as many candidates are asked for where a filter is broad, and again while they do not suffice
+EXACT_LIMIT = 12_000  # up to so many allowed chunks are compared one by one: 2 µs each
+BROAD_SURPLUS = 6  # times as many neighbours are asked for where a filter is broad
+SURPLUS = 4  # times as many candidates are asked for again while they do not suffice
 MOST_NEIGHBOURS = 10_000
 
 Vector = npt.NDArray[np.float32]
@@ -162,6 +163,8 @@ def dense_candidates(
         kept = _sieve(connection, near, where, allowed)
         if len(kept) >= k or len(near) < wanted:
             return kept[:k]
+        if allowed is not None:  # they lie far from the question: comparing all that are listed is cheaper
+            return _nearest(_vectors_at(connection, allowed), vector, k)
         wanted *= SURPLUS
     return exact_candidates(connection, vector, k=k, where=where)
 
@@ -366,7 +369,7 @@ def _allowed(connection: sqlite3.Connection, where: Filter) -> Rows | None:
 def _surplus(connection: sqlite3.Connection, k: int, allowed: Rows | None) -> int:
     """Return how many neighbours probably hold `k` allowed ones."""
     if allowed is None:
-        return SURPLUS * k
+        return BROAD_SURPLUS * k
     row = connection.execute("SELECT chunks FROM terms WHERE term = ''").fetchone()
     return int(1.3 * k * (row[0] if row else 0) / len(allowed)) + k
 
