@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import Turn
+from servers.openai import OpenAIServer
 from streamlit.testing.v1 import AppTest
 
 from assistant.demo import QUESTION, demo_events
+from assistant.keywords import making
+from assistant.keywords.job import Report
+from assistant.keywords.records import Record
 from ingest.embed import make_embedder
 from ingest.library import Library
-from ui.jobs import JOBS
+from ui.jobs import JOBS, Job
+from ui.keyword_jobs import records_of, result_files
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 Page = Callable[[str], AppTest]
@@ -366,48 +373,118 @@ def test_a_wrong_key_is_a_message_in_the_chat_and_not_repeated(page: Page, monke
 # --- keywords ---------------------------------------------------------------------------------------------------------
 
 
-def test_keywords_are_found_shown_and_gone_on_with(sample_folder: Path, tmp_path: Path) -> None:
-    import shutil
+@pytest.fixture
+def copied(sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the sample library, in force and without keywords."""
+    folder = tmp_path / "library"
+    shutil.copytree(sample_folder, folder)
+    monkeypatch.setenv("MATLIT_LIBRARY", str(folder))
+    return folder
 
-    copy = tmp_path / "library"
-    shutil.copytree(sample_folder, copy)
-    os.environ["MATLIT_LIBRARY"] = str(copy)  # put back by the fixture that set it
-    app = opened("keywords")
+
+def find_keywords(app: AppTest) -> Job:
+    """Find keywords on the page, and wait for the end of the job."""
     button(app, "Find keywords").click().run()
+    assert not app.exception
     job = JOBS.find("keywords")[0]
     assert job.wait(120)
-    assert job.state == "done", job.error
     app.run()
     assert not app.exception
+    return job
+
+
+def kept_records(folder: Path) -> list[Record]:
+    return records_of(result_files(folder)[0])
+
+
+def test_keywords_are_found_without_a_model_and_shown_with_their_pages(copied: Path) -> None:
+    app = opened("keywords")
+    job = find_keywords(app)
+    assert job.state == "done", job.error
+    assert "Keywords found for 6 papers" in plain_text(app.success[0].value)
     table = app.dataframe[0].value
-    assert len(table) == 6
-    steel = table[table["Title"].str.contains("steel")]["Keywords"].iloc[0]
-    assert "steel" in steel.lower() or "iron" in steel.lower()
+    assert set(table["Title"]) == {paper.metadata.title for paper in Library.open(copied).papers()}
+    assert table["In the text"].all()
+    assert table["Page"].notna().all()
+    steel = " ".join(table[table["Title"].str.contains("steel")]["Keyword"]).lower()
+    assert "steel" in steel or "iron" in steel
     button(app, "Find keywords").click().run()
-    again = JOBS.find("keywords")[0]
-    again.wait(60)
-    assert again.events == []  # nothing was left to do
+    assert JOBS.find("keywords")[0] is job  # nothing was left to do
+    assert "already" in app.info[0].value
 
 
-def test_a_keyword_run_that_was_cut_off_goes_on(sample_folder: Path, tmp_path: Path) -> None:
-    import shutil
+def test_a_keyword_run_is_stopped_and_gone_on_with(copied: Path) -> None:
+    app = opened("keywords")
+    with making._embedders_lock:  # the first paper waits here, so that there is something to stop
+        button(app, "Find keywords").click().run()
+        button(app, "Cancel").click().run()
+    job = JOBS.find("keywords")[0]
+    assert job.wait(120)
+    assert job.state == "cancelled"
+    first = [record.id for record in kept_records(copied)]
+    assert len(first) == 1
+    app.run()
+    assert "Stopped after 1 papers" in app.info[0].value
+    report = find_keywords(app).last(Report)
+    assert (report.made, report.skipped) == (5, 1)
+    assert kept_records(copied)[0].id == first[0]
+    assert len(kept_records(copied)) == 6
 
-    from ui import keywordrun
 
-    copy = tmp_path / "library"
-    shutil.copytree(sample_folder, copy)
-    library, embedder = Library.open(copy), make_embedder("all-MiniLM-L6-v2")
-    ids = [paper.id for paper in library.papers()]
-    run = keywordrun.run(library, ids, most=5, embedder=embedder)
-    next(run)
-    run.close()
-    path = keywordrun.file_of(copy)
-    path.write_text(path.read_text() + '{"id": "half a li')
-    done = [event.row["id"] for event in keywordrun.run(library, ids, most=5, embedder=embedder)]
-    assert done == ids[1:]
-    assert list(keywordrun.read_rows(path)) == ids
-    rows = list(keywordrun.read_rows(path).values())
-    assert all(one["present"] and one["page"] for row in rows for one in row["keywords"])
-    assert keywordrun.to_csv(rows).count("\n") == 1 + sum(len(row["keywords"]) for row in rows)
-    bibtex = keywordrun.to_bibtex(rows, {paper.id: paper for paper in library.papers()})
-    assert bibtex.count("keywords = {") == 6
+def test_an_uploaded_paper_that_cannot_be_read_is_shown_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MATLIT_LIBRARY", str(tmp_path / "none-yet"))
+    app = opened("keywords")
+    text = b"Garnet electrolytes\n\nGarnet electrolytes conduct lithium ions. They were sintered at 1200 C."
+    app.file_uploader(key="keyword-files").set_value(
+        [("broken.pdf", b"%PDF-1.7 and no more", "application/pdf"), ("garnet.txt", text, "text/plain")]
+    ).run()
+    report = find_keywords(app).last(Report)
+    assert (report.made, len(report.failed)) == (1, 1)
+    failures = app.dataframe[1].value
+    assert list(failures["File"]) == ["broken.pdf"]
+    assert failures["Why"].iloc[0] == report.failed[0].error != ""
+    again = find_keywords(app).last(Report)
+    assert (again.made, again.skipped, len(again.failed)) == (0, 1, 1)  # it was tried again
+
+
+def test_a_budget_that_is_no_number_is_refused(copied: Path) -> None:
+    app, before = opened("keywords"), JOBS.find("keywords")
+    for wrong in ("two dollars", "-1", "nan"):
+        app.text_input(key="keywords-budget").set_value(wrong).run()
+        button(app, "Find keywords").click().run()
+        assert f"'{wrong}' is no budget" in plain_text(app.error[0].value)
+    assert JOBS.find("keywords") == before
+
+
+def test_a_paid_keyword_run_asks_first_and_uses_the_key_of_the_tab(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    answer = Turn('{"keywords": ["lithium", "crystal structure"]}', input_tokens=1000, output_tokens=100)
+    with OpenAIServer([answer]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        app, before = opened("keywords"), JOBS.find("keywords")
+        app.selectbox(key="keywords-model").set_value("openai/gpt-4o-mini").run()
+        button(app, "Find keywords").click().run()
+        assert "OPENAI_API_KEY" in plain_text(app.error[0].value)
+        app.session_state["matlit"].keys["OPENAI_API_KEY"] = server.key
+        app.text_input(key="keywords-budget").set_value("1").run()
+        button(app, "Find keywords").click().run()
+        assert "6 papers" in shown(app)
+        assert "about $0.00" in shown(app)
+        assert JOBS.find("keywords") == before
+        assert not server.calls
+        button(app, "Begin").click().run()
+        job = JOBS.find("keywords")[0]
+        assert job.wait(60)
+        assert job.state == "done", job.error
+        assert len(server.calls) == 6
+    app.run()
+    assert "$0.0013 spent" in plain_text(app.success[0].value)
+    assert {record.model for record in kept_records(copied)} == {"openai/gpt-4o-mini"}
+
+
+def plain_text(text: str) -> str:
+    return text.replace("\\", "")

@@ -142,6 +142,8 @@ def _follow(job: Job, events: Iterator[Any]) -> State:
     for event in events:
         if len(job.events) < MOST_EVENTS:
             job.events.append(event)
+        else:
+            job.events[-1] = event  # so that the last one, which says how it went, is always there
         if job.stop.is_set():
             if isinstance(events, Generator):
                 events.close()

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import BadInput
 
 if TYPE_CHECKING:
-    from assistant.keywords.job import KeywordJob
+    from assistant.chat import ChatModel
+    from assistant.keywords.job import Event, KeywordJob
+    from assistant.keywords.records import Record
     from ingest.settings import Settings
 
 SUFFIX = {"jsonl": ".jsonl", "csv": ".csv", "bibtex": ".bib"}
+FOLDER = "keywords"  # of the app's jobs, in the library's folder
+# What the app leaves as `matlit keywords` has it.
+USUAL: dict[str, Any] = {
+    "batch": False,
+    "summary": None,
+    "picture": None,
+    "examples": None,
+    "strategy": "zero-shot",
+    "text_tokens": 0,
+    "workers": 0,
+    "password": None,
+    "limit": None,
+    "retry_failed": True,
+}
 
 
-def make_job(settings: Settings, paths: Sequence[str], **options: Any) -> KeywordJob:
-    """Build the job that the options of `matlit keywords` describe."""
+def make_job(
+    settings: Settings,
+    paths: Sequence[str],
+    *,
+    papers: Collection[str] = (),
+    chat: ChatModel | None = None,
+    **options: Any,
+) -> KeywordJob:
+    """Build the job that the options of `matlit keywords` describe; `papers` are ids of the library."""
     from assistant.keywords.ask import Task, read_shots
     from assistant.keywords.job import KeywordJob
     from assistant.keywords.making import ranking_embedder
@@ -35,8 +62,10 @@ def make_job(settings: Settings, paths: Sequence[str], **options: Any) -> Keywor
     return KeywordJob(
         paths,
         library=None if paths else Library.open(settings.library_path),
+        papers=papers,
         output=record_file(options["output"]),
         model=settings.models.model,
+        chat=chat,
         task=task,
         vocabulary=vocabulary,
         workers=options["workers"],
@@ -84,3 +113,88 @@ def write_outputs(**options: Any) -> None:
             options["summary"].write_text(text + "\n", encoding="utf-8")
         if options["picture"]:
             outputs.draw(summary, options["picture"])
+
+
+# --- for the app ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A job as the app asks for it: `files`, or else `papers` of the library by id; `vocabulary` is a stored file."""
+
+    papers: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    model: str = "extractive"
+    most: int = 10
+    language: str = "source"
+    budget: float | None = None
+    vocabulary: Path | None = None
+    anew: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids that the records will have: an upload is stored under the one it gets."""
+        return tuple(Path(file).stem for file in self.files) or self.papers
+
+
+def output_of(settings: Settings, wanted: Wanted) -> Path:
+    """Return the file that a job keeps its records in: one for each model, language, number and vocabulary."""
+    recipe = app_job(settings, wanted, output=None).recipe
+    terms = wanted.vocabulary.stem if wanted.vocabulary else ""
+    digest = hashlib.sha256(f"{recipe}|{terms}".encode()).hexdigest()[:8]
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", wanted.model)[-60:]
+    return settings.library_path / FOLDER / f"{model}-{wanted.language}-{wanted.most}-{digest}.jsonl"
+
+
+def app_job(settings: Settings, wanted: Wanted, *, output: Path | None, chat: ChatModel | None = None) -> KeywordJob:
+    """Build the job that the app asks for."""
+    settings = replace(settings, models=replace(settings.models, model=wanted.model))
+    options = USUAL | {"output": output, "most": wanted.most, "language": wanted.language, "budget": wanted.budget}
+    options |= {"vocabulary": wanted.vocabulary, "resume": not wanted.anew}
+    return make_job(settings, wanted.files, papers=wanted.papers, chat=chat, **options)
+
+
+def still_wanted(wanted: Wanted, output: Path) -> Wanted:
+    """Return what a run will take up: without the papers that have their keywords, unless it begins anew."""
+    held = set() if wanted.anew else {record.id for record in records_of(output) if not record.error}
+    papers = tuple(paper for paper in wanted.papers if paper not in held)
+    return replace(wanted, papers=papers, files=tuple(file for file in wanted.files if Path(file).stem not in held))
+
+
+def run_app_job(job: KeywordJob) -> Iterator[Event]:
+    """Run a job for the app; records go to the file only, so that ten thousand of them are not kept twice."""
+    from assistant.keywords.job import Made
+
+    with closing(job.run()) as events:
+        for event in events:
+            if not isinstance(event, Made):
+                yield event
+
+
+def records_of(output: Path) -> list[Record]:
+    """Return the last record of each paper of a file that a job may be writing to; none where there is no file."""
+    from assistant.keywords.records import read_records
+
+    if not output.exists():
+        return []
+    return list({record.id: record for record in read_records(output)}.values())
+
+
+def result_files(library: Path) -> list[Path]:
+    """Return the files of earlier jobs, the latest first."""
+    return sorted((library / FOLDER).glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+
+
+def read_budget(text: str) -> float | None:
+    """Return a budget in US dollars, None where nothing was entered; raises `BadInput` where it is none."""
+    import math
+
+    if not text.strip():
+        return None
+    try:
+        budget = float(text.strip().removeprefix("$"))
+    except ValueError:
+        budget = math.nan
+    if not math.isfinite(budget) or budget < 0:
+        raise BadInput(f"{text.strip()!r} is no budget in US dollars", hint="Enter a number like 2.50, or nothing")
+    return budget

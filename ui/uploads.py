@@ -18,6 +18,7 @@ from ui.chats import ChatStore
 from ui.server import UPLOAD_MB
 
 FOLDER = "uploads"  # in the library's folder, so that the library is whole by itself
+VOCABULARIES = (".txt",)
 STRUCTURES = (".cif", ".vasp", ".poscar", ".json")
 LONGEST_NAME = 120
 PAPER_TYPES = tuple(sorted(suffix.lstrip(".") for suffix in READERS))
@@ -86,6 +87,11 @@ def take_papers(uploads: Iterable[Upload], *, library: Path, store: ChatStore) -
 def take_structure(upload: Upload, *, library: Path, store: ChatStore) -> Stored:
     """Store a structure file; raises `BadInput` where it is none by its name, or too large."""
     return _take(upload, library / FOLDER, STRUCTURES, store)
+
+
+def take_vocabulary(upload: Upload, *, library: Path, store: ChatStore) -> Stored:
+    """Store a list of keywords; raises `BadInput` where it is none by its name, or too large."""
+    return _take(upload, library / FOLDER, VOCABULARIES, store)
 
 
 def _take(upload: Upload, folder: Path, allowed: tuple[str, ...], store: ChatStore) -> Stored:

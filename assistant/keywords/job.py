@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -120,6 +120,7 @@ class KeywordsFailed(MatlitError):
 class KeywordJob:
     """A keyword job over files, papers of a library, or texts; `run` yields its events, the last is a `Report`.
 
+    `papers` names by id those of the library that are wanted; without any, it is all of them.
     `model` is a spec, or "extractive" for none. `output` keeps the records: run the same job again, and papers that
     have their keywords are skipped, failures are tried again. `workers` is how many calls may run at once (reader
     processes, where no model is asked). `budget` is the most to spend, in US dollars, over all runs on `output`.
@@ -130,6 +131,7 @@ class KeywordJob:
         paths: Iterable[str | Path] = (),
         *,
         library: Library | None = None,
+        papers: Collection[str] = (),
         sources: Iterable[Source] | None = None,
         output: Path | None = None,
         model: str = EXTRACTIVE,
@@ -147,6 +149,7 @@ class KeywordJob:
     ) -> None:
         self._paths = list(paths)
         self._library = library
+        self._papers = frozenset(papers)
         self._given = sources
         self._output = output
         self.model = chat.spec if chat is not None else model
@@ -179,7 +182,7 @@ class KeywordJob:
         head = list(islice(plan.sources(), SAMPLE))
         return self._estimated(head, plan.total, context_tokens=UNKNOWN_CONTEXT, local=self.model == EXTRACTIVE)
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Do the job.
 
         Raises:
@@ -545,7 +548,8 @@ class _Plan:
                     yield Source(paper_id, str(path), path.stem, error=result)
 
     def _of_library(self, library: Library) -> Iterator[Source]:
-        papers = library.papers()[: self._job._limit]
+        wanted = self._job._papers
+        papers = [paper for paper in library.papers() if not wanted or paper.id in wanted][: self._job._limit]
         self.total = len(papers)
         for paper in papers:
             if self._take(paper.id):

@@ -213,9 +213,8 @@ def _inert(text: str) -> str:
 
 
 def _split_entries(text: str) -> list[str]:
-    starts = [
-        match.start() for match in _ENTRY.finditer(text) if text[: match.start()].rstrip(" \t")[-1:] in ("", "\n")
-    ]
+    found = [match.start() for match in _ENTRY.finditer(text)]
+    starts = [start for start in found if not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t")]
     if not starts:
         return [text] if text.strip() else []
     cuts = [0, *starts[1:], len(text)]

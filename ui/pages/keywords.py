@@ -1,28 +1,34 @@
-"""Keywords: find them for papers of the library, watch it, stop and go on, and look at what came out."""
+"""Keywords: find them for papers of the library or other files, watch it, stop and go on, and look at what came out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from ingest.errors import LibraryNotFound, MatlitError
-from ui import keywordrun, resources
-from ui.components import page_title, plain, short, show_problem
+from ui import keyword_jobs, resources, uploads
+from ui.components import page_title, plain, short, show_problem, told
 from ui.jobs import JOBS, Job
-from ui.keywordrun import Done, Row
+from ui.keyword_jobs import Wanted
 from ui.plots import counts_figure, network_figure
-from ui.state import paper_titles, recall, remember, session, t
+from ui.server import UPLOAD_MB
+from ui.state import lend_keys, paper_titles, recall, remember, session, t
+from ui.texts import LANGUAGES
 
 if TYPE_CHECKING:
+    from assistant.chat import ChatModel
+    from assistant.keywords.job import Estimated, Report
+    from assistant.keywords.records import Record
     from ingest.settings import Settings
 
 KIND = "keywords"
 REFRESH_S = 1.0
 MOST_BARS = 25
 MOST_NODES = 40
+EXTRACTIVE = "extractive"
 
 
 def draw() -> None:
@@ -35,70 +41,221 @@ def draw() -> None:
     except MatlitError as error:
         show_problem(str(error), error.hint)
         return
-    if not papers:
-        st.info(t("no_papers"), icon=":material/info:")
-        return
-    _start([paper.id for paper in papers])
+    _form([paper.id for paper in papers])
+    _asked()
     if JOBS.running(KIND) is not None:
         st.fragment(_live, run_every=REFRESH_S)()
     else:
         _ended()
-    rows = list(keywordrun.read_rows(keywordrun.file_of(session().folder)).values())
-    if rows:
-        _results(rows)
+    _results()
 
 
-def _start(ids: Sequence[str]) -> None:
-    titles = paper_titles()
+# --- what to do -------------------------------------------------------------------------------------------------------
+
+
+def _form(ids: Sequence[str]) -> None:
+    languages = {"source": t("keywords_language_source"), **LANGUAGES}
     with st.container(border=True):
-        chosen = st.multiselect(
-            t("keyword_papers"),
-            list(ids),
-            format_func=lambda paper: short(titles.get(paper, paper[:8]), 70),
-            placeholder=t("scope_all"),
-            key="keyword-papers",
-        )
+        chosen, files = _papers(ids)
         with st.container(horizontal=True, vertical_alignment="bottom"):
+            model = st.selectbox(
+                t("keywords_model"),
+                _models(),
+                key="keywords-model",
+                help=t("keywords_model_help"),
+                accept_new_options=True,
+                width=300,
+            )
+            language = st.selectbox(
+                t("keywords_language"),
+                list(languages),
+                format_func=lambda code: languages[code],
+                key="keywords-language",
+            )
             most = st.number_input(t("keywords_each"), 1, 50, 10, key="keywords-each", width=150)
-            anew = st.checkbox(t("keywords_anew"), key="keywords-anew", help=t("keywords_anew_help"))
-            running = JOBS.running(KIND) is not None
-            if st.button(
-                t("find_keywords"), type="primary", icon=":material/sell:", disabled=running, key="keywords-go"
-            ):
-                start(chosen or ids, most=int(most), anew=anew)
+            budget = st.text_input(t("keywords_budget"), key="keywords-budget", help=t("keywords_budget_help"))
+        terms = st.file_uploader(
+            t("keywords_vocabulary"), type=["txt"], key="keywords-terms", help=t("keywords_vocabulary_help")
+        )
+        anew = st.checkbox(t("keywords_anew"), key="keywords-anew", help=t("keywords_anew_help"))
+        running = JOBS.running(KIND) is not None
+        if st.button(t("find_keywords"), type="primary", icon=":material/sell:", disabled=running, key="keywords-go"):
+            remember("keywords-asked", None)
+            with told():
+                _go(
+                    Wanted(
+                        papers=tuple(chosen),
+                        files=_stored(files),
+                        model=(model or EXTRACTIVE).strip(),
+                        most=int(most),
+                        language=language,
+                        budget=keyword_jobs.read_budget(budget),
+                        vocabulary=_vocabulary(terms),
+                        anew=anew,
+                    )
+                )
+
+
+def _papers(ids: Sequence[str]) -> tuple[Sequence[str], Sequence[Any]]:
+    """Draw the choice of papers; return ids of the library, or files that were sent."""
+    places = ["library", "files"] if ids else ["files"]
+    if not ids:
+        st.info(t("no_papers"), icon=":material/info:")
+    place = st.radio(
+        t("keywords_from"),
+        places,
+        format_func=lambda one: t("keywords_from_library" if one == "library" else "keywords_from_files"),
+        horizontal=True,
+        key="keywords-from",
+    )
+    if place == "files":
+        given = st.file_uploader(
+            t("keyword_files"),
+            type=list(uploads.PAPER_TYPES),
+            accept_multiple_files=True,
+            key="keyword-files",
+            help=t("upload_help", mb=UPLOAD_MB),
+        )
+        return (), given
+    titles = paper_titles()
+    chosen = st.multiselect(
+        t("keyword_papers"),
+        list(ids),
+        format_func=lambda paper: short(titles.get(paper, paper[:8]), 70),
+        placeholder=t("scope_all"),
+        key="keyword-papers",
+    )
+    return chosen or ids, ()
+
+
+def _models() -> list[str]:
+    from assistant.llms import known_models
+
+    examples = [form["example"] for form in known_models() if not form["spec"].startswith("scripted")]
+    return list(dict.fromkeys([EXTRACTIVE, session().settings.models.model, *examples]))
+
+
+def _stored(files: Sequence[Any]) -> tuple[str, ...]:
+    taken, refused = uploads.take_papers(files, library=session().folder, store=session().store)
+    for error in refused:
+        show_problem(str(error), error.hint)
+    return tuple(dict.fromkeys(str(one.path) for one in taken))
+
+
+def _vocabulary(given: Any) -> Path | None:
+    """Store a vocabulary, and refuse one that holds no term before anything begins."""
+    from assistant.keywords.vocabulary import Vocabulary
+
+    if given is None:
+        return None
+    path = uploads.take_vocabulary(given, library=session().folder, store=session().store).path
+    Vocabulary.read(path)
+    return path
+
+
+def _go(wanted: Wanted) -> None:
+    """Begin, or ask first where a model costs something; raises what matlit refuses."""
+    if not wanted.ids:
+        st.warning(t("keywords_no_files"), icon=":material/info:")
+        return
+    output = keyword_jobs.output_of(session().settings, wanted)
+    left = keyword_jobs.still_wanted(wanted, output)
+    if not left.ids:
+        st.info(t("keywords_nothing_left"), icon=":material/info:")
+    elif _is_free(wanted.model):
+        start(wanted)
+        st.rerun()
+    else:
+        with st.spinner(t("keywords_estimating")):
+            estimated = keyword_jobs.app_job(session().settings, left, output=None).estimate()
+        remember("keywords-asked", (wanted, estimated))
+        st.rerun()
+
+
+def _is_free(model: str) -> bool:
+    """Tell whether a model computes on this machine; raises where it cannot be used at all."""
+    from assistant.chat import ChatModel
+
+    if model == EXTRACTIVE or model.startswith(resources.LOCAL):
+        return True
+    with lend_keys():
+        return ChatModel.from_spec(model, offline=session().settings.models.offline).local
+
+
+def _asked() -> None:
+    """Draw the estimate of a job that costs something, and wait for a yes."""
+    asked: tuple[Wanted, Estimated] | None = recall("keywords-asked", None)
+    if asked is None:
+        return
+    wanted, estimated = asked
+    running = JOBS.running(KIND) is not None
+    cost, tokens = estimated.cost_usd, f"{estimated.tokens:,}"
+    with st.container(border=True):
+        if cost is None:
+            text = t("keywords_estimate_unknown", n=estimated.papers, tokens=tokens, model=wanted.model)
+        else:
+            text = t("keywords_estimate", n=estimated.papers, tokens=tokens, model=wanted.model, cost=f"{cost:.4f}")
+        st.markdown(plain(text))
+        with st.container(horizontal=True):
+            if st.button(t("keywords_begin"), type="primary", key="keywords-begin", disabled=running):
+                remember("keywords-asked", None)
+                start(wanted)
+                st.rerun()
+            if st.button(t("keywords_leave"), key="keywords-leave"):
+                remember("keywords-asked", None)
                 st.rerun()
 
 
-def start(ids: Sequence[str], *, most: int, anew: bool) -> Job:
+def start(wanted: Wanted) -> Job:
     """Find keywords in the background."""
-    settings, wanted = session().settings, list(ids)
-    return JOBS.start(KIND, t("n_papers_plain", n=len(wanted)), lambda: _run(settings, wanted, most=most, anew=anew))
+    settings, keys = session().settings, dict(session().keys)
+    return JOBS.start(KIND, t("n_papers_plain", n=len(wanted.ids)), lambda: _run(settings, wanted, keys))
 
 
-def _run(settings: Settings, ids: Sequence[str], *, most: int, anew: bool) -> Iterator[Any]:
-    from ui.engine import is_offline
+def _run(settings: Settings, wanted: Wanted, keys: Mapping[str, str]) -> Iterator[Any]:
+    from assistant.providers.errors import using_keys
 
-    library = resources.open_library(settings.library_path)
-    embedder = resources.embedder(
-        settings.embedding.model, threads=settings.embedding.threads, offline=is_offline(settings)
-    )
-    yield from keywordrun.run(library, ids, most=most, embedder=embedder, anew=anew)
+    with using_keys(keys):
+        output = keyword_jobs.output_of(settings, wanted)
+        job = keyword_jobs.app_job(settings, wanted, output=output, chat=_loaded(wanted.model, settings))
+        yield from keyword_jobs.run_app_job(job)
+
+
+def _loaded(spec: str, settings: Settings) -> ChatModel | None:
+    """Return a model of this machine that is loaded already; a copy, for a job meters the calls of the one it has."""
+    from copy import copy
+
+    model = resources.answering_model(spec, offline=settings.models.offline)
+    return None if isinstance(model, str) else copy(model)
+
+
+# --- how it goes ------------------------------------------------------------------------------------------------------
 
 
 def _live() -> None:
+    from assistant.keywords.job import Progress
+
     job = JOBS.running(KIND)
     if job is None:
         st.rerun()
-    at = job.last(Done)
-    done, total = (at.done, at.total) if at else (0, 0)
+    at = job.last(Progress)
     with st.container(border=True):
-        st.progress(done / total if total else 0.0, text=t("keywords_running", n=done, m=total or "…"))
+        share = min(at.done / at.total, 1.0) if at and at.total else 0.0
+        st.progress(share, text=t("keywords_running", n=at.done if at else 0, m=at.total if at else "…"))
         if at:
-            st.caption(plain(short(at.row["title"], 90)))
+            st.caption(plain(_pace(at)))
         if st.button(t("cancel"), icon=":material/stop_circle:", key=f"cancel-{job.id}"):
             job.cancel()
         if job.stop.is_set():
             st.caption(t("stopping"))
+
+
+def _pace(at: Any) -> str:
+    left = max(at.remaining_s, 0.0)
+    parts = [t("keywords_rate", rate=f"{60 * at.rate:.1f}")]
+    parts += [t("keywords_cost", cost=f"{at.cost_usd:.4f}")] if at.cost_usd else []
+    parts += [t("about_left", minutes=f"{left / 60:.1f}")] if left > 5 else []
+    return " · ".join(parts)
 
 
 def _ended() -> None:
@@ -106,65 +263,175 @@ def _ended() -> None:
     if job is None or recall(f"seen-{job.id}", False):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if job.state == "failed":
-            show_problem(job.error, job.hint)
-        else:
-            done = sum(isinstance(event, Done) for event in job.events)
-            st.success(t("keywords_stopped" if job.state == "cancelled" else "keywords_done", n=done))
+        _outcome(job)
         if st.button(t("dismiss"), key=f"seen-{job.id}", type="tertiary"):
             remember(f"seen-{job.id}", True)
             st.rerun()
 
 
-def _results(rows: Sequence[Row]) -> None:
+def _outcome(job: Job) -> None:
+    from assistant.keywords.job import Progress, Report
+
+    report = job.last(Report)
+    if job.state == "failed":
+        show_problem(job.error, job.hint)
+    elif report is not None:
+        (st.warning if report.failed or report.stopped else st.success)(plain(_told(report)))
+        if report.stopped:
+            show_problem(report.stopped, _hint(report))
+    else:
+        at = job.last(Progress)
+        st.info(t("keywords_stopped", n=at.done if at else 0), icon=":material/info:")
+
+
+def _told(report: Report) -> str:
+    parts = [t("keywords_done", n=report.made)]
+    parts += [t("keywords_before", n=report.skipped)] if report.skipped else []
+    parts += [t("keywords_failed", n=len(report.failed))] if report.failed else []
+    parts += [t("keywords_left", n=report.left)] if report.left else []
+    parts += [t("keywords_cost", cost=f"{report.cost_usd:.4f}")] if report.cost_usd else []
+    return " ".join(parts)
+
+
+def _hint(report: Report) -> str:
+    from assistant.keywords.spending import BudgetSpent
+
+    return t("keywords_raise_budget") if report.hint == BudgetSpent.hint else report.hint
+
+
+# --- what came out ----------------------------------------------------------------------------------------------------
+
+
+def _results() -> None:
+    files = keyword_jobs.result_files(session().folder)
+    if not files:
+        return
+    file = files[0]
+    if len(files) > 1:
+        key = f"keywords-file-{file.name}"  # a new latest file is shown at once
+        file = st.selectbox(t("keywords_results"), files, format_func=lambda one: one.stem, key=key)
+    with told():
+        records = keyword_jobs.records_of(file)
+        if records:
+            _tabs(records, file)
+
+
+def _tabs(records: Sequence[Record], file: Path) -> None:
     table, pictures, files = st.tabs([t("tab_table"), t("tab_pictures"), t("tab_downloads")])
     with table:
-        _table(rows)
+        _table(records)
+        _failures([record for record in records if record.error])
     with pictures:
-        _pictures(rows)
+        _pictures(records)
     with files:
-        _downloads(rows)
+        _downloads(file)
 
 
-def _table(rows: Sequence[Row]) -> None:
-    titles = paper_titles()
+def _name(record: Record, titles: Mapping[str, str], names: Mapping[str, str]) -> str:
+    shown = titles.get(record.id, record.title)
+    stored = Path(record.path).stem == record.id and shown in ("", record.id)  # an upload that has no title
+    return names.get(record.id, shown) if stored else shown or Path(record.path).name
+
+
+def _names(records: Sequence[Record]) -> dict[str, str]:
+    titles, names = _titles(), session().store.upload_names()
+    return {record.id: _name(record, titles, names) for record in records}
+
+
+def _titles() -> dict[str, str]:
+    try:
+        return paper_titles()
+    except LibraryNotFound:
+        return {}
+
+
+def _table(records: Sequence[Record]) -> None:
     words = st.text_input(t("filter_keywords"), key="keyword-words", icon=":material/search:").casefold()
+    names, noted = _names(records), any(record.note for record in records)
     shown = [
         {
-            t("column_title"): titles.get(row["id"], row["title"]),
-            t("nav_keywords"): ", ".join(one["keyword"] for one in row["keywords"]) or row["error"],
+            t("column_title"): names[record.id],
+            t("column_keyword"): one.keyword,
+            t("column_present"): one.present,
+            t("column_page"): one.page,
         }
-        for row in rows
+        | ({t("column_note"): record.note} if noted else {})
+        for record in records
+        for one in record.keywords
+        if words in f"{names[record.id]} {one.keyword}".casefold()
     ]
-    shown = [row for row in shown if words in " ".join(map(str, row.values())).casefold()]
     st.dataframe(
         shown,
         hide_index=True,
-        row_height=60,
-        column_config={t("nav_keywords"): st.column_config.TextColumn(width="large")},
+        column_config={
+            t("column_title"): st.column_config.TextColumn(width="large"),
+            t("column_page"): st.column_config.NumberColumn(width="small"),
+        },
         alt=t("keywords_alt"),
     )
 
 
-def _pictures(rows: Sequence[Row]) -> None:
-    counts = keywordrun.counted(rows)
+def _failures(failed: Sequence[Record]) -> None:
+    if not failed:
+        return
+    names = _names(failed)
+    st.markdown(f"**{t('keywords_failures')}**")
+    st.dataframe(
+        [
+            {t("column_file"): names[one.id], t("column_why"): one.error, t("column_what_to_do"): one.hint}
+            for one in failed
+        ],
+        hide_index=True,
+        alt=t("keywords_failures"),
+    )
+
+
+def _pictures(records: Sequence[Record]) -> None:
+    from assistant.keywords.outputs import summarise
+
+    summary = summarise(records)
     st.markdown(f"**{t('commonest')}**")
-    figure = counts_figure(counts[:MOST_BARS], count=t("papers_count"))
+    figure = counts_figure(summary.counts[:MOST_BARS], count=t("papers_count"))
     st.plotly_chart(figure, key="keyword-bars", config={"displaylogo": False}, alt=t("commonest"))
-    pairs = keywordrun.together(rows, [word for word, _ in counts[:MOST_NODES]])
+    sizes = dict(summary.counts[:MOST_NODES])
+    pairs = {(one, other): number for one, other, number in summary.pairs if one in sizes and other in sizes}
     if pairs:
         st.markdown(f"**{t('together')}**", help=t("together_help"))
-        network = network_figure(dict(counts[:MOST_NODES]), pairs)
+        network = network_figure(sizes, pairs)
         st.plotly_chart(network, key="keyword-net", config={"displaylogo": False}, alt=t("together"))
 
 
-def _downloads(rows: Sequence[Row]) -> None:
-    papers = {paper.id: paper for paper in resources.papers(session().folder)}
+def _downloads(file: Path) -> None:
+    folder, about = session().folder, file.stat()
+    texts = _texts(str(file), (about.st_size, about.st_mtime_ns), str(folder), resources.stamp(folder))
     with st.container(horizontal=True):
-        for label, name, text in (
-            ("JSON Lines", "keywords.jsonl", keywordrun.to_jsonl(rows)),
-            ("CSV", "keywords.csv", keywordrun.to_csv(rows)),
-            ("BibTeX", "keywords.bib", keywordrun.to_bibtex(rows, papers)),
-        ):
-            st.download_button(label, text, name, on_click="ignore", icon=":material/download:", key=f"get-{name}")
-    st.caption(plain(str(Path(keywordrun.FOLDER) / "keywords.jsonl")))
+        for label, name in (("JSON Lines", "keywords.jsonl"), ("CSV", "keywords.csv"), ("BibTeX", "keywords.bib")):
+            st.download_button(
+                label, texts[name], name, on_click="ignore", icon=":material/download:", key=f"get-{name}"
+            )
+    st.caption(plain(str(Path(keyword_jobs.FOLDER) / file.name)))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _texts(file: str, written: tuple[int, int], folder: str, library_written: resources.Stamp) -> dict[str, str]:
+    """Return what can be downloaded by its name; made again only when the records or the library were written to."""
+    from assistant.keywords import outputs
+
+    records = keyword_jobs.records_of(Path(file))
+    return {
+        "keywords.jsonl": "".join(f"{line}\n" for line in outputs.lines_of(records)),
+        "keywords.csv": outputs.to_csv(records),
+        "keywords.bib": outputs.to_bibtex(records, _entries(records, Path(folder))),
+    }
+
+
+def _entries(records: Sequence[Record], folder: Path) -> str:
+    """Return the library's own BibTeX entries of the papers, which gain their keywords."""
+    from assistant import Answer
+
+    wanted = {record.id for record in records}
+    try:
+        papers = tuple(paper for paper in resources.papers(folder) if paper.id in wanted)
+    except LibraryNotFound:
+        return ""
+    return Answer(text="", papers=papers).bibtex() if papers else ""
