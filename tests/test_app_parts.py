@@ -224,6 +224,13 @@ def test_a_mistake_in_a_job_is_named_without_its_traceback() -> None:
     assert job.error == "ZeroDivisionError inside matlit"
 
 
+def test_the_last_event_of_a_long_job_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.jobs.MOST_EVENTS", 3)
+    job = Jobs().start("count", "counting", lambda: iter(range(10)))
+    job.wait(5)
+    assert job.events == [0, 1, 9]
+
+
 def test_jobs_of_one_browser_are_not_seen_by_another() -> None:
     jobs = Jobs()
     for owner in ("one", "two", ""):

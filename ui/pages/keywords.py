@@ -54,7 +54,8 @@ def draw() -> None:
 
 
 def _form(ids: Sequence[str]) -> None:
-    languages = {"source": t("keywords_language_source"), **LANGUAGES}
+    languages: dict[str, str] = {"source": t("keywords_language_source")}
+    languages.update(LANGUAGES.items())
     with st.container(border=True):
         chosen, files = _papers(ids)
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -136,9 +137,10 @@ def _models() -> list[str]:
 
 
 def _stored(files: Sequence[Any]) -> tuple[str, ...]:
+    """Store the files that were sent; raises `BadInput` where one is refused, so that none is missing unseen."""
     taken, refused = uploads.take_papers(files, library=session().folder, store=session().store)
-    for error in refused:
-        show_problem(str(error), error.hint)
+    if refused:
+        raise refused[0]
     return tuple(dict.fromkeys(str(one.path) for one in taken))
 
 
