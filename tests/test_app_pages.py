@@ -486,5 +486,36 @@ def test_a_paid_keyword_run_asks_first_and_uses_the_key_of_the_tab(
     assert {record.model for record in kept_records(copied)} == {"openai/gpt-4o-mini"}
 
 
+def test_a_budget_that_is_too_small_ends_the_job_and_says_what_to_do(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenAIServer([Turn('{"keywords": ["lithium"]}', input_tokens=1000, output_tokens=100)]) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        app = opened("keywords")
+        app.selectbox(key="keywords-model").set_value("openai/gpt-4o-mini")
+        app.text_input(key="keywords-budget").set_value("0.00001").run()
+        button(app, "Find keywords").click().run()
+        button(app, "Begin").click().run()
+        assert JOBS.find("keywords")[0].wait(60)
+        app.run()
+        assert not server.calls
+    assert "6 are left" in plain_text(app.warning[0].value)
+    assert "Enter a higher budget" in plain_text(app.error[0].value)
+
+
+def test_chosen_papers_get_terms_of_a_vocabulary_only(copied: Path) -> None:
+    app = opened("keywords")
+    steel = next(paper.id for paper in Library.open(copied).papers() if "steel" in paper.metadata.title)
+    app.multiselect(key="keyword-papers").set_value([steel])
+    app.file_uploader(key="keywords-terms").set_value(("terms.txt", b"# none\n", "text/plain")).run()
+    button(app, "Find keywords").click().run()
+    assert "holds no term" in plain_text(app.error[0].value)
+    app.file_uploader(key="keywords-terms").set_value(("terms.txt", b"Steels | steel\nBanana\n", "text/plain")).run()
+    assert find_keywords(app).last(Report).made == 1
+    assert [record.id for record in kept_records(copied)] == [steel]
+    assert list(app.dataframe[0].value["Keyword"]) == ["Steels"]
+
+
 def plain_text(text: str) -> str:
     return text.replace("\\", "")

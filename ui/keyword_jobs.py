@@ -15,8 +15,10 @@ from ingest.errors import BadInput
 
 if TYPE_CHECKING:
     from assistant.chat import ChatModel
+    from assistant.keywords.ask import Target
     from assistant.keywords.job import Event, KeywordJob
     from assistant.keywords.records import Record
+    from ingest.library import Library
     from ingest.settings import Settings
 
 SUFFIX = {"jsonl": ".jsonl", "csv": ".csv", "bibtex": ".bib"}
@@ -40,6 +42,7 @@ def make_job(
     settings: Settings,
     paths: Sequence[str],
     *,
+    library: Library | None = None,
     papers: Collection[str] = (),
     chat: ChatModel | None = None,
     **options: Any,
@@ -61,7 +64,7 @@ def make_job(
     reading = settings.reading
     return KeywordJob(
         paths,
-        library=None if paths else Library.open(settings.library_path),
+        library=None if paths else library or Library.open(settings.library_path),
         papers=papers,
         output=record_file(options["output"]),
         model=settings.models.model,
@@ -126,7 +129,7 @@ class Wanted:
     files: tuple[str, ...] = ()
     model: str = "extractive"
     most: int = 10
-    language: str = "source"
+    language: Target = "source"
     budget: float | None = None
     vocabulary: Path | None = None
     anew: bool = False
@@ -139,19 +142,29 @@ class Wanted:
 
 def output_of(settings: Settings, wanted: Wanted) -> Path:
     """Return the file that a job keeps its records in: one for each model, language, number and vocabulary."""
-    recipe = app_job(settings, wanted, output=None).recipe
+    from assistant.keywords.ask import Task
+    from assistant.keywords.job import KeywordJob
+
+    recipe = KeywordJob(model=wanted.model, task=Task(wanted.most, wanted.language)).recipe
     terms = wanted.vocabulary.stem if wanted.vocabulary else ""
     digest = hashlib.sha256(f"{recipe}|{terms}".encode()).hexdigest()[:8]
     model = re.sub(r"[^A-Za-z0-9.]+", "-", wanted.model)[-60:]
     return settings.library_path / FOLDER / f"{model}-{wanted.language}-{wanted.most}-{digest}.jsonl"
 
 
-def app_job(settings: Settings, wanted: Wanted, *, output: Path | None, chat: ChatModel | None = None) -> KeywordJob:
+def app_job(
+    settings: Settings,
+    wanted: Wanted,
+    *,
+    library: Library | None = None,
+    output: Path | None = None,
+    chat: ChatModel | None = None,
+) -> KeywordJob:
     """Build the job that the app asks for."""
     settings = replace(settings, models=replace(settings.models, model=wanted.model))
     options = USUAL | {"output": output, "most": wanted.most, "language": wanted.language, "budget": wanted.budget}
     options |= {"vocabulary": wanted.vocabulary, "resume": not wanted.anew}
-    return make_job(settings, wanted.files, papers=wanted.papers, chat=chat, **options)
+    return make_job(settings, wanted.files, library=library, papers=wanted.papers, chat=chat, **options)
 
 
 def still_wanted(wanted: Wanted, output: Path) -> Wanted:

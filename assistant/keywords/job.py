@@ -149,7 +149,7 @@ class KeywordJob:
     ) -> None:
         self._paths = list(paths)
         self._library = library
-        self._papers = frozenset(papers)
+        self._papers = list(papers)
         self._given = sources
         self._output = output
         self.model = chat.spec if chat is not None else model
@@ -548,8 +548,7 @@ class _Plan:
                     yield Source(paper_id, str(path), path.stem, error=result)
 
     def _of_library(self, library: Library) -> Iterator[Source]:
-        wanted = self._job._papers
-        papers = [paper for paper in library.papers() if not wanted or paper.id in wanted][: self._job._limit]
+        papers = library.papers(self._job._papers or None)[: self._job._limit]
         self.total = len(papers)
         for paper in papers:
             if self._take(paper.id):

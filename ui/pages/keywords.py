@@ -20,8 +20,10 @@ from ui.texts import LANGUAGES
 
 if TYPE_CHECKING:
     from assistant.chat import ChatModel
+    from assistant.keywords.ask import Target
     from assistant.keywords.job import Estimated, Report
     from assistant.keywords.records import Record
+    from ingest.library import Library
     from ingest.settings import Settings
 
 KIND = "keywords"
@@ -54,7 +56,7 @@ def draw() -> None:
 
 
 def _form(ids: Sequence[str]) -> None:
-    languages: dict[str, str] = {"source": t("keywords_language_source")}
+    languages: dict[Target, str] = {"source": t("keywords_language_source")}
     languages.update(LANGUAGES.items())
     with st.container(border=True):
         chosen, files = _papers(ids)
@@ -169,7 +171,8 @@ def _go(wanted: Wanted) -> None:
         st.rerun()
     else:
         with st.spinner(t("keywords_estimating")):
-            estimated = keyword_jobs.app_job(session().settings, left, output=None).estimate()
+            settings = session().settings
+            estimated = keyword_jobs.app_job(settings, left, library=_library(settings, left)).estimate()
         remember("keywords-asked", (wanted, estimated))
         st.rerun()
 
@@ -219,8 +222,13 @@ def _run(settings: Settings, wanted: Wanted, keys: Mapping[str, str]) -> Iterato
 
     with using_keys(keys):
         output = keyword_jobs.output_of(settings, wanted)
-        job = keyword_jobs.app_job(settings, wanted, output=output, chat=_loaded(wanted.model, settings))
+        library, chat = _library(settings, wanted), _loaded(wanted.model, settings)
+        job = keyword_jobs.app_job(settings, wanted, library=library, output=output, chat=chat)
         yield from keyword_jobs.run_app_job(job)
+
+
+def _library(settings: Settings, wanted: Wanted) -> Library | None:
+    return resources.open_library(settings.library_path) if wanted.papers else None
 
 
 def _loaded(spec: str, settings: Settings) -> ChatModel | None:
