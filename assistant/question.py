@@ -14,6 +14,7 @@ from typing import Literal
 from assistant import glossary
 from assistant.prompts import Language
 from assistant.quantities import quantities, read_unit
+from assistant.spelling import respelt
 from ingest import formulas, lexical
 
 EVERYDAY_WEIGHT = 0.3  # of an everyday word, beside its rarity
@@ -166,7 +167,8 @@ _RUN = re.compile(rf"[一-鿿々]{{2,}}|[ァ-ヺー]{{2,}}|{_FOREIGN}(?:\s+{_FOR
 
 def _translated(piece: str, alternatives: tuple[str, ...]) -> Term:
     # A hyphenated word counts as its parts.
-    return Term(alternatives[0] or piece, tuple(frozenset(_split_tokens(words)) for words in alternatives))
+    spelt = (*alternatives, *filter(None, map(respelt, alternatives)))
+    return Term(alternatives[0] or piece, tuple(dict.fromkeys(frozenset(_split_tokens(words)) for words in spelt)))
 
 
 def _split_tokens(words: str) -> list[str]:
@@ -192,7 +194,7 @@ def _formula_tokens(formula: formulas.Formula) -> tuple[frozenset[str], ...]:
 def _words(text: str) -> list[Term]:
     words = [(word, lexical.tokens(word)) for word in map(_bare, _WORD.findall(text))]
     return [
-        Term(word, _alternatives(tokens), name=_is_name(word, text), everyday=set(tokens) <= _EVERYDAY)
+        Term(word, _spellings(word, tokens), name=_is_name(word, text), everyday=set(tokens) <= _EVERYDAY)
         for word, tokens in words
         if tokens and not set(tokens) <= _ASKING and not _is_unit(word) and not (len(word) == 1 and word.islower())
     ]
@@ -206,6 +208,12 @@ def _is_unit(word: str) -> bool:
 
 def _bare(word: str) -> str:
     return re.sub(r"['’]s?$", "", word)
+
+
+def _spellings(word: str, tokens: list[str]) -> tuple[frozenset[str], ...]:
+    # The index has British and American spellings as they stand in the papers.
+    other = lexical.tokens(respelt(word))
+    return (*_alternatives(tokens), *(_alternatives(other) if other else ()))
 
 
 def _alternatives(tokens: list[str]) -> tuple[frozenset[str], ...]:

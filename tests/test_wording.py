@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant import synonyms
+from assistant.question import understand
+from assistant.spelling import respelt
 from assistant.wording import elements_together, worded
+from ingest import lexical
 from ingest.materials import formula_key
 
 MINILM = "all-MiniLM-L6-v2"
@@ -89,3 +92,30 @@ def test_a_formula_with_variables_names_no_record() -> None:
 def test_any_query_can_be_put(text: str) -> None:
     asked = worded(text, embedder=MINILM)
     assert asked.words.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("british", "american"),
+    [
+        ("synthesised", "synthesized"),
+        ("crystallisation", "crystallization"),
+        ("electrolysed", "electrolyzed"),
+        ("behaviour", "behavior"),
+        ("colouring", "coloring"),
+        ("aluminium", "aluminum"),
+        ("sulphur", "sulfur"),
+        ("disulphide", "disulfide"),
+        ("caesium", "cesium"),
+        ("centre", "center"),
+        ("labelled", "labeled"),
+    ],
+)
+def test_a_question_finds_both_spellings_of_a_word(british: str, american: str) -> None:
+    for asked, written in ((british, american), (american, british), (british, british)):
+        (term,) = understand(f"the {asked}").terms
+        assert term.covered(frozenset(lexical.tokens(f"papers say {written}"))) == 1.0, (asked, written)
+
+
+@pytest.mark.parametrize("word", ["size", "raise", "laboratory", "semiconductor", "polymer", "water", "LiFePO4"])
+def test_a_word_of_one_spelling_stays(word: str) -> None:
+    assert respelt(word) == ""
