@@ -75,7 +75,7 @@ _NO_NAME = re.compile(
     r"|version|license|copyright|open|access|article|journal|volume|issue|email|contact|citation|doi|author|authors"
     r"|national|materials?|physics|chemistry|rights|reserved|creative|commons|supplementary|association|advancement"
     r"|government|works|distributed|the|report|labs?|january|february|march|april|may|june|july|august|september|october"
-    r"|november|december)\b|大学|研究所|研究科|株式会社|[@/:=]|https?",
+    r"|november|december)\b|大学|研究所|研究科|株式会社|概要|要旨|要約|抄録|緒言|序論|はじめに|キーワード|[@/:=]|https?",
     re.IGNORECASE,
 )
 _NAME_BREAK = re.compile(

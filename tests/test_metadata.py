@@ -103,6 +103,7 @@ def test_a_japanese_title_is_kept():
         ("By David L. Parkhurst and C.A.J. Appelo 1", ("David L. Parkhurst", "C.A.J. Appelo")),
         ("Mike Brown, Sandia National Labs, April 2007", ("Mike Brown",)),
         ("山田太郎、鈴木 花子", ("山田太郎", "鈴木 花子")),
+        ("概要", ()),
         ("September 12, 2014", ()),
         ("Department of Physics, University of Nowhere, Somewhere", ()),
         ("We derive the finite element discretization of the equations, and solve them", ()),
