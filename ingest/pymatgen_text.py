@@ -35,7 +35,7 @@ def parse_structures(text: str, *, name: str = "") -> list[Parsed]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _PARSERS[guess_kind(text)](text) or [_from_own_reader(text, name)]
+        found = _PARSERS[guess_kind(text, name=name)](text) or [_from_own_reader(text, name)]
     for parsed in found:
         if len(parsed.structure) == 0:
             raise BadInput(f"{name!r} holds no atoms")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def read_structures(path: Path) -> Iterator[tuple[str, Crystal | BadInput]]:
 
 def parse_text(text: str, *, kind: str = "", name: str = "") -> Iterator[tuple[str, Crystal | BadInput]]:
     """Yield the structures of a text; `kind` is "cif", "poscar" or "json", guessed where it is empty."""
-    kind = kind or guess_kind(text)
+    kind = kind or guess_kind(text, name=name)
     try:
         if kind == "cif":
             yield from _parse_cif(text, name)
@@ -63,12 +64,14 @@ def parse_text(text: str, *, kind: str = "", name: str = "") -> Iterator[tuple[s
         yield name, error
 
 
-def guess_kind(text: str) -> str:
-    """Return "json", "cif" or "poscar" by what the text looks like."""
+def guess_kind(text: str, *, name: str = "") -> str:
+    """Return "json", "cif" or "poscar" by what the text looks like, by its file's name where it looks like nothing."""
     head = text.lstrip()
     if head.startswith(("{", "[")):
         return "json"
-    return "cif" if "_cell_length_a" in text or "data_" in head[:2000] or "_atom_site" in text else "poscar"
+    if "_cell_length_a" in text or "data_" in head[:2000] or "_atom_site" in text:
+        return "cif"
+    return "cif" if _kind(Path(name)) == "cif" else "poscar"
 
 
 def to_crystal(source: Any, *, name: str = "") -> Crystal:
@@ -217,7 +220,9 @@ def _parse_cif(text: str, name: str) -> Iterator[tuple[str, Crystal | BadInput]]
     try:
         document = gemmi.cif.read_string(text)
     except (ValueError, RuntimeError) as error:
-        raise BadInput(f"{name or 'the CIF'!r} is malformed: {str(error).removeprefix('string:')}") from error
+        name = name or "the text"
+        reason = re.sub(r"^(?:string:)?(\d+):\d+\(\d+\): ", r"line \1: ", str(error))
+        raise BadInput(f"{name!r} is a malformed CIF: {reason}", hint="Fetch or export the CIF again") from error
     blocks = [block for block in document if block.find_values("_atom_site_fract_x")]
     if not blocks:
         raise BadInput(

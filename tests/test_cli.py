@@ -285,3 +285,12 @@ def test_a_reader_that_goes_away_is_no_error(demo_folder: Path) -> None:
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_group_without_its_verb_names_the_verbs(run: Run) -> None:
+    code, out, err = run("eval")
+    assert (code, out) == (1, "")
+    assert "matlit eval needs a verb behind it: retrieval" in err
+    code, out, _ = run()
+    assert code == 0
+    assert out.startswith("Usage: matlit")

@@ -443,6 +443,19 @@ def test_the_list_of_tools_and_a_wrong_name(capsys: pytest.CaptureFixture[str]) 
     assert "did you mean 'calculator'?" in capsys.readouterr().err
 
 
+def test_an_argument_that_a_tool_does_not_take_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tool", "calculator", "foo=1"]) == 1
+    assert "takes no argument 'foo'" in capsys.readouterr().err
+
+
+def test_garbage_named_cif_is_called_a_malformed_cif(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.cif").write_text("garbage\n", encoding="utf-8")
+    assert main(["tool", "structure", "--attach", str(tmp_path / "x.cif")]) == 1
+    told = capsys.readouterr().err
+    assert "'x.cif' is a malformed CIF: line 1" in told
+    assert "POSCAR" not in told
+
+
 def test_what_cannot_be_attached_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.cif").write_bytes(b"\0\1\2")
     assert main(["tool", "structure", "--attach", str(tmp_path / "x.cif")]) == 1

@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return interrupted()
     except KeyboardInterrupt:
         return interrupted()
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _without_verb(error, as_json=as_json)
     except click.ClickException as error:
         return refuse(error.format_message(), hint=_usage_hint(error), as_json=as_json)
     except BrokenPipeError:
@@ -104,6 +106,16 @@ def refuse(message: str, *, hint: str, as_json: bool) -> int:
     if hint:
         click.echo(f"  → {hint}", err=True)
     return FAILED
+
+
+def _without_verb(error: click.exceptions.NoArgsIsHelpError, *, as_json: bool) -> int:
+    """Answer a bare `matlit` with its help, and a bare `matlit eval` with the verbs that may stand behind it."""
+    context = error.ctx
+    if context is None or context.parent is None or not isinstance(context.command, click.Group):
+        click.echo(error.message)
+        return DONE
+    name, verbs = context.command_path, context.command.list_commands(context)
+    return refuse(f"{name} needs a verb behind it: {', '.join(verbs)}", hint=f"{name} --help", as_json=as_json)
 
 
 def _usage_hint(error: click.ClickException) -> str:

@@ -124,7 +124,7 @@ def place(hit: Hit) -> str:
 def show_predictions(predictions: Sequence[Prediction], target: str) -> None:
     """Print one line per structure: its predicted value with the interval, or why there is none."""
     for prediction in predictions:
-        say(f"{prediction.name}: {prediction}" if not prediction.error else str(prediction))
+        say(str(prediction) if prediction.error else f"{prediction.name}: {prediction}", err=bool(prediction.error))
     if target == "band_gap" and any(not prediction.error for prediction in predictions):
         say("Predicted PBE gaps, which lie below measured ones.", err=True)
 

@@ -107,7 +107,8 @@ def read_examples(file: Path, *, fulltext: Path | None = None) -> list[Example]:
             name, text = str(row["id"]), str(row["text"])
             phrases = [one["text"] if isinstance(one, dict) else str(one) for one in row["keyphrases"]]
         except (KeyError, TypeError) as error:
-            raise BadInput(f"{file}, line {number}: {error!r} is missing or wrong", hint=LAYOUT) from error
+            wrong = f"no {error.args[0]!r}" if isinstance(error, KeyError) else f"no such layout ({error})"
+            raise BadInput(f"{file}, line {number}: {wrong}", hint=LAYOUT) from error
         title, _, abstract = text.strip().partition("\n")
         if not abstract.strip():  # a bare paragraph has no title
             title, abstract = "", title

@@ -164,7 +164,7 @@ def train(context: Context, /, dataset: Path | None, out: Path | None, resume: P
 
 def _given(path: Path | None, name: str) -> Path:
     if path is None:
-        raise click.UsageError(f"{name} is missing: matlit finetune train DATASET -o DIR, or --resume DIR")
+        raise click.UsageError(f"{name} is missing, or --resume DIR, which goes on with a run")
     return path
 
 

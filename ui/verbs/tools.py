@@ -65,6 +65,9 @@ def read_arguments(tool: Tool, words: tuple[str, ...]) -> dict[str, Any] | str:
     pairs = [word.partition("=") for word in words]
     if words and all(sign and key in properties for key, sign, _ in pairs):
         return {key: read_value(value, properties[key]) for key, _, value in pairs}
+    unknown = next((key for key, sign, _ in pairs if sign and key.isidentifier() and key not in properties), "")
+    if unknown and not words[0].lstrip().startswith("{"):
+        raise BadInput(f"{tool.name} takes no argument {unknown!r}", hint=f"{tool.name} takes {', '.join(properties)}")
     return " ".join(words)
 
 
