@@ -201,10 +201,11 @@ def test_closing_the_generator_stops_what_is_being_read():
 
 
 def test_leaving_the_pool_leaves_no_process():
+    before = set(psutil.Process().children(recursive=True))  # an earlier test may have left Python's resource tracker
     with pool() as readers:
         next(readers.map([Path("good"), Path("spawn-1"), Path("spawn-2")]))
         time.sleep(0.3)
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_a_pool_outside_a_with_statement_is_refused():
