@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,17 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data folder ../shared/data is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _as_found() -> Iterator[None]:
+    """Put back what tests change of the process: offline mode sets variables, AppTest replaces `__main__`."""
+    main, variables = sys.modules["__main__"], dict(os.environ)
+    yield
+    sys.modules["__main__"] = main
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
 
 
 @pytest.fixture(autouse=True)
