@@ -141,7 +141,8 @@ def read_questions(file: Path) -> list[GoldQuestion]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the questions in {file}: {error}", hint="Give a file of JSON lines") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"cannot read the questions in {file}: {reason}", hint="Give a file of JSON lines") from error
     questions = [_read_question(line, number, file) for number, line in enumerate(lines, 1) if line.strip()]
     if not questions:
         raise BadInput(

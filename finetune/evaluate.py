@@ -104,7 +104,7 @@ def read_predictions(path: Path) -> dict[str, float]:
                 answers[str(row["id"])] = _number(row["prediction"])
             return answers
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error}") from error
+        raise _unreadable(path, error, hint="Give a CSV with the columns id and prediction") from error
 
 
 def evaluate(
@@ -352,7 +352,12 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 if line.strip():
                     yield f"line {number}", _record(line, f"{path.name}:{number}")
     except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error}") from error
+        raise _unreadable(path, error, hint="Give JSON lines of records with a structure and a band_gap") from error
+
+
+def _unreadable(path: Path, error: Exception, *, hint: str) -> BadInput:
+    reason = error.strerror or error if isinstance(error, OSError) else error
+    return BadInput(f"{str(path)!r} cannot be read: {reason}", hint=hint)
 
 
 def _record(line: str, where: str) -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ class BadInput(MatlitError):
 class BadSettings(BadInput):
     """A settings file, an environment variable or a flag holds something unusable."""
 
-    hint = "See what is in force, and from where: matlit settings"
+    hint = "Correct it there, or take it out: the default is then in force"
 
 
 class ReadError(MatlitError):

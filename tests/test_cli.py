@@ -294,3 +294,26 @@ def test_a_group_without_its_verb_names_the_verbs(run: Run) -> None:
     code, out, _ = run()
     assert code == 0
     assert out.startswith("Usage: matlit")
+
+
+def test_a_missing_file_of_questions_or_records_is_named_once_with_what_to_give(run: Run) -> None:
+    for verb, wanted in (("answers", "JSON lines"), ("bandgap", "JSON lines of records")):
+        code, out, err = run("eval", verb, "nowhere.jsonl")
+        assert (code, out) == (1, "")
+        assert err.count("nowhere.jsonl") == 1
+        assert wanted in err
+
+
+def test_the_status_says_the_embedder_in_words(run: Run) -> None:
+    assert "name all-MiniLM-L6-v2, " in run("status")[1]
+
+
+def test_a_broken_settings_file_sends_nobody_in_circles(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.toml").write_text("[library", encoding="utf-8")
+    monkeypatch.setenv("MATLIT_SETTINGS", str(tmp_path / "settings.toml"))
+    code, _, err = run("settings")
+    assert code == 1
+    assert "not valid TOML" in err
+    assert "Correct it there" in err

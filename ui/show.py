@@ -49,7 +49,8 @@ def show_mapping(mapping: Mapping[str, Any]) -> None:
     """Print one `name: value` line per entry."""
     longest = max(map(len, mapping), default=0)
     for name, value in mapping.items():
-        say(f"{name.replace('_', ' '):<{longest}}  {value}")
+        shown = ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, Mapping) else value
+        say(f"{name.replace('_', ' '):<{longest}}  {shown}")
 
 
 def paper_to_json(paper: Paper) -> dict[str, Any]:
