@@ -52,7 +52,8 @@ QUERY_TERMS = 200  # of a long query are looked up, and
 RARE_TERMS = 32  # the rarest of them used
 ALSO = 0.5  # of a word's weight, where it is another name of what the query names
 LISTED_LIMIT = 20_000  # up to so many allowed chunks are listed, beyond it each candidate is looked up
-EXACT_LIMIT = 12_000  # up to so many allowed chunks are compared one by one: 2 µs each
+EXACT_LIMIT = 3_000  # up to so many allowed chunks are compared one by one, at 3 µs each, without asking Chroma
+PER_NEIGHBOUR = 4  # a neighbour of Chroma's, sieved, costs as much as comparing some four vectors
 BROAD_SURPLUS = 6  # times as many neighbours are asked for where a filter is broad
 SURPLUS = 4  # times as many candidates are asked for again while they do not suffice
 MOST_NEIGHBOURS = 10_000
@@ -155,9 +156,9 @@ def dense_candidates(
 ) -> Scored:
     """Return up to `k` chunk ids nearest to `vector` (of length 1) among those that `where` allows, with cosine."""
     allowed = _allowed(connection, where)
-    if allowed is not None and len(allowed) <= EXACT_LIMIT:
-        return _nearest(_vectors_at(connection, allowed), vector, k)
     wanted = k if _is_open(where) else _surplus(connection, k, allowed)
+    if allowed is not None and len(allowed) <= max(EXACT_LIMIT, PER_NEIGHBOUR * wanted):
+        return _nearest(_vectors_at(connection, allowed), vector, k)
     while wanted <= MOST_NEIGHBOURS:
         near = nearest(vector, wanted)
         kept = _sieve(connection, near, where, allowed)
@@ -371,7 +372,7 @@ def _surplus(connection: sqlite3.Connection, k: int, allowed: Rows | None) -> in
     if allowed is None:
         return BROAD_SURPLUS * k
     row = connection.execute("SELECT chunks FROM terms WHERE term = ''").fetchone()
-    return int(1.3 * k * (row[0] if row else 0) / len(allowed)) + k
+    return int(1.3 * k * (row[0] if row else 0) / max(len(allowed), 1)) + k
 
 
 def _symbol(element: str) -> str:
@@ -441,7 +442,8 @@ def _nearest(rows: Sequence[tuple[str, bytes]], vector: Vector, k: int) -> Score
         return []
     matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f2").reshape(len(rows), -1).astype(np.float32)
     # Half precision moves a length of 1 by up to 1e-3, which would reorder close neighbours.
-    scores = (matrix @ vector) / np.maximum(np.sqrt(np.einsum("ij,ij->i", matrix, matrix)), 1e-12)
+    # einsum keeps to this thread: for a product this small, BLAS threads cost more in waiting than they give.
+    scores = np.einsum("ij,j->i", matrix, vector) / np.maximum(np.sqrt(np.einsum("ij,ij->i", matrix, matrix)), 1e-12)
     best = np.argsort(-scores, kind="stable")[:k]
     return [(rows[index][0], float(scores[index])) for index in best]
 
