@@ -247,6 +247,7 @@ def test_keywords_are_found_while_one_is_elsewhere(sample_app: Served, visit: An
     visitor = visit(sample_app)
     visitor.open("Keywords")
     visitor.button("Find keywords").click()
+    visitor.says(re.compile(r"of (6|…) papers|Keywords found for"))  # it has begun
     visitor.open("Settings")
     visitor.open("Keywords")
     visitor.says(re.compile("Keywords found for"))
