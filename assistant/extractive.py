@@ -113,6 +113,7 @@ def candidates(hits: Sequence[Hit], page_of: PageOf) -> list[Candidate]:
 
 def rank(question: Question, pool: Sequence[Candidate], *, query: Matrix, embed: Embed) -> list[Ranked]:
     """Return the candidates with their scores, best first. `query` is the question's vector, of length 1."""
+    pool = [candidate for candidate in pool if _is_asked_for(question, candidate)]
     if not pool:
         return []
     vectors = embed([_embedded(candidate) for candidate in pool])
@@ -259,6 +260,18 @@ _REFERENCE = re.compile(
 )
 _LETTER = re.compile(r"[^\W\d_]")
 _LEADERS = re.compile(r"(?:\.\s?){5,}")  # of a table of contents
+
+
+def _is_asked_for(question: Question, candidate: Candidate) -> bool:
+    """Whether a record's sentence mentions more of the question than the material: a property, a name, a structure.
+
+    Records name their material in every sentence, and would come first whatever is asked about it.
+    """
+    wanted = [term for term in question.terms if not term.formula and not term.everyday]
+    if candidate.hit.chunk.kind != "material" or not wanted:
+        return True
+    tokens = _tokens(candidate)
+    return any(term.covered(tokens) for term in wanted)
 
 
 def _readable(candidate: Candidate) -> bool:

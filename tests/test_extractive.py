@@ -68,3 +68,15 @@ def test_support_falls_where_a_word_of_the_question_is_missing(elsewhere: str) -
 
 def test_nothing_found_supports_nothing() -> None:
     assert support("What is the hardness of steel?").probability == 0.0
+
+
+@pytest.mark.parametrize(
+    ("question", "offered"),
+    [("What limits the rate of LiFePO4?", False), ("What is the density of LiFePO4?", True), ("LiFePO4?", True)],
+)
+def test_a_record_is_quoted_only_where_more_than_its_material_is_asked_for(question: str, *, offered: bool) -> None:
+    text = "The computed density of LiFePO4 is 3.68 g/cm³."
+    candidate = ranked(text, kind="material").candidate
+    vectors = np.ones((1, 4), dtype=np.float32) / 2
+    found = extractive.rank(understand(question), [candidate], query=vectors[0], embed=lambda _: vectors)
+    assert bool(found) is offered
