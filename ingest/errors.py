@@ -76,6 +76,10 @@ class LibraryError(MatlitError):
     """The library on disk cannot do what was asked."""
 
 
+class LibraryExists(BadInput):
+    """A library was to be made where there is one already."""
+
+
 class LibraryNotFound(LibraryError):
     """There is no library in that folder."""
 

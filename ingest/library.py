@@ -29,7 +29,7 @@ import numpy.typing as npt
 from ingest import catalog, index, materials
 from ingest.catalog import ANEW, CATALOG_FILE, Catalog, snapshot, sqlite_errors
 from ingest.embed import EmbedderInfo
-from ingest.errors import BadInput, LibraryDamaged, LibraryMismatch, NotInLibrary
+from ingest.errors import BadInput, LibraryDamaged, LibraryExists, LibraryMismatch, NotInLibrary
 from ingest.info import (
     INFO_FILE,
     SCHEMA_VERSION,
@@ -342,7 +342,7 @@ class Library:
 
 def _refuse_existing(path: Path) -> None:
     if (path / INFO_FILE).exists():
-        raise BadInput(f"{path} already holds a library", hint="Add to it: matlit ingest PATHS")
+        raise LibraryExists(f"{path} already holds a library", hint="Add to it: matlit ingest PATHS")
 
 
 def _create_files(info: LibraryInfo) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.discover import discover
-from ingest.errors import LibraryNotFound, OfflineError
+from ingest.errors import LibraryExists, LibraryNotFound, OfflineError
 from ingest.events import (
     Added,
     Event,
@@ -135,7 +135,11 @@ def _open_library(task: Task) -> Library:
     except LibraryNotFound:
         embedder = task.make_embedder()
         url = task.settings.library.chroma_url
-        return Library.create(task.library_path, embedder=embedder.info, recipe=task.recipe(embedder), chroma_url=url)
+        recipe = task.recipe(embedder)
+        try:
+            return Library.create(task.library_path, embedder=embedder.info, recipe=recipe, chroma_url=url)
+        except LibraryExists:  # another ingest has made it meanwhile
+            library = Library.open(task.library_path)
     wanted = (task.embedder_name, task.recipe(task.embedder_name))
     if wanted != (library.info.embedder.name, library.info.recipe) and not task.rebuild:
         library.close()
