@@ -2,7 +2,8 @@
 
     MatlitError
     ├── BadInput              what the user handed over cannot be used
-    │   └── BadSettings       a settings file, variable or flag is wrong
+    │   ├── BadSettings       a settings file, variable or flag is wrong
+    │   └── LibraryExists     a new library was asked for where there is one
     ├── ReadError             one file could not be read (its `cause` names why)
     ├── LibraryError          the library on disk refuses
     │   ├── LibraryNotFound
