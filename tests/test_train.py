@@ -65,15 +65,19 @@ def losses(folder: Path) -> list[float]:
 # --- what is learnt ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "rate"), [("full", 0.005), ("lora", 0.02), ("prefix", 0.1), ("prompt", 1.0)])
+@pytest.mark.parametrize(
+    ("method", "rate", "steps", "falls_to"),
+    # Prompt tuning moves so few numbers of so small a model that its loss levels off some 3 % lower.
+    [("full", 0.005, 30, 0.95), ("lora", 0.02, 30, 0.95), ("prefix", 0.1, 30, 0.95), ("prompt", 1.0, 90, 0.98)],
+)
 def test_each_method_lowers_the_loss_and_answers_the_same_when_loaded_again(
-    method: str, rate: float, taught: Path, rows: Path, tmp_path: Path
+    method: str, rate: float, steps: int, falls_to: float, taught: Path, rows: Path, tmp_path: Path
 ) -> None:
-    chosen = recipe(taught, method=method, learning_rate=rate, max_steps=30, save_steps=30)
+    chosen = recipe(taught, method=method, learning_rate=rate, max_steps=steps, save_steps=steps)
     run = train(rows, tmp_path / "run", chosen)
     seen = losses(tmp_path / "run")
     assert run.status == "finished"
-    assert sum(seen[-10:]) < 0.98 * sum(seen[:10])
+    assert sum(seen[-10:]) < falls_to * sum(seen[:10])
     prompts = [row["prompt"] for row in read_split(rows, "test")]
     checkpoint = checkpoints(tmp_path / "run")[-1]  # what was in memory when the last step was done
     again = load_generator(tmp_path / "run", dtype="float32").write(prompts)
