@@ -19,16 +19,18 @@ from ingest.settings import ChunkingSettings
 
 if TYPE_CHECKING:
     from ingest.embed import Tokeniser
+    from ingest.index import Entry
     from ingest.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A paper ready to be embedded; the times are seconds of work in the reader's process."""
+    """A paper ready to be embedded, with one index entry per chunk; times are seconds in the reader's process."""
 
     paper: Paper
     pages: tuple[Page, ...]
     chunks: tuple[Chunk, ...]
+    entries: tuple[Entry, ...] = ()
     read_s: float = 0.0
     chunk_s: float = 0.0
 
@@ -77,6 +79,7 @@ class Preparer:
     def cut(self, paper_id: str, paths: tuple[Path, ...], document: Document) -> Prepared:
         """Cut a document into chunks under the paper's id."""
         from ingest.chunk import chunk_document
+        from ingest.index import make_entry
 
         chunks = chunk_document(
             document,
@@ -95,7 +98,7 @@ class Preparer:
             paged=document.paged,
             warnings=document.warnings,
         )
-        return Prepared(paper, document.pages, tuple(chunks))
+        return Prepared(paper, document.pages, tuple(chunks), tuple(map(make_entry, chunks)))
 
     @cached_property
     def _tokeniser(self) -> Tokeniser:

@@ -216,7 +216,8 @@ class Clerk:
     def _add(self, draft: Draft) -> Added | Updated:
         prepared = draft.prepared
         paper = prepared.paper
-        self._writer.add(paper, prepared.pages, prepared.chunks, draft.vectors, stamps=draft.stamps)
+        parts = (paper, prepared.pages, prepared.chunks, draft.vectors)
+        self._writer.add(*parts, stamps=draft.stamps, entries=prepared.entries)
         is_new = draft.path not in self._before and paper.id not in self._plan.forced
         event = Added if is_new else Updated
         return event(draft.path, paper.id, len(prepared.pages), len(prepared.chunks))

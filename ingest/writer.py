@@ -82,12 +82,13 @@ class Writer:
         vectors: Vector,
         *,
         stamps: Mapping[Path, Stamp] | None = None,
+        entries: Sequence[index.Entry] | None = None,
     ) -> None:
         """Add a paper with everything that belongs to it, or replace it; visible all at once.
 
         `vectors` has one unit row for each of `embedded(chunks)`, in order. A path of the paper that held another
         version until now takes that version out, unless it has another path left. `stamps` are of the moment the
-        files were read.
+        files were read. `entries` are what `index.make_entry` makes of the chunks, where that is done already.
         """
         store = self._store()
         rows = self._rows(chunks, vectors)
@@ -98,7 +99,7 @@ class Writer:
             links = {Path(path): Stamp(size, mtime_ns) for path, size, mtime_ns in known} | dict(stamps or {})
             gone = self._drop_paper(connection, paper.id)
             catalog.insert_paper(connection, paper if paper.added else replace(paper, added=now()), pages)
-            self._insert_chunks(connection, chunks, rows)
+            self._insert_chunks(connection, chunks, rows, entries)
             for path in dict.fromkeys((*paper.paths, *links)):
                 gone += self._link(connection, path, paper.id, links.get(path))
             self._settle(connection, kept=[chunk.id for chunk, _ in rows], gone=gone)
