@@ -259,6 +259,7 @@ _REFERENCE = re.compile(
     r"\bdoi\b|https?://|\b(?:19|20)\d\d, ?\d+[,(]|\bet al\.,? .{0,40}\b\d+ ?\((?:19|20)\d\d\)|©|\bAll rights reserved"
 )
 _LETTER = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"[^\W\d_\u0370-\u03ff]{3}")  # of prose; the symbols of an equation are shorter, or Greek
 _LEADERS = re.compile(r"(?:\.\s?){5,}")  # of a table of contents
 
 
@@ -286,7 +287,7 @@ def _readable(candidate: Candidate) -> bool:
     if not (len(words) >= MIN_WORDS or cjk >= 8) or len(text) > MAX_CHARACTERS or _REFERENCE.search(text):
         return False
     letters = len(_LETTER.findall(text))
-    long_words = sum(len(_LETTER.findall(word)) >= 3 for word in words)
+    long_words = sum(bool(_WORD.search(word)) for word in words)
     return letters >= 0.5 * len(text.replace(" ", "")) and (cjk >= 8 or long_words >= 0.3 * len(words))
 
 
