@@ -71,8 +71,9 @@ def search(
     depth = max(DEPTH if where == Filter() else DEPTH // 2, 2 * k)  # what a filter lets through costs more to find
     asked = worded(text, embedder=library.info.embedder.name)
     vector = None if mode == "lexical" else embedder.embed_query(asked.meaning)
-    dense = {} if vector is None else dict(library.dense(vector, k=depth, where=where))
-    lexical = {} if mode == "dense" else dict(_lexical(library, asked, k=depth, where=where))
+    selected = library.select(where)
+    dense = {} if vector is None else dict(library.dense(vector, k=depth, where=selected))
+    lexical = {} if mode == "dense" else dict(_lexical(library, asked, k=depth, where=selected))
     if vector is not None and lexical:
         dense |= cosines(library, vector, [each for each in lexical if each not in dense])
         scores = fuse(dense, lexical, cut=len(lexical) == depth)
@@ -140,7 +141,7 @@ def cosines(library: Library, vector: Vector, ids: Sequence[str]) -> dict[str, f
         return index.cosines(connection, vector, ids)
 
 
-def _lexical(library: Library, asked: Wording, *, k: int, where: Filter) -> list[tuple[str, float]]:
+def _lexical(library: Library, asked: Wording, *, k: int, where: Filter | index.Selected) -> list[tuple[str, float]]:
     return library.lexical(asked.words, k=k, where=where, also=asked.also, elements=asked.elements)
 
 

@@ -120,12 +120,25 @@ def _distinct(context: str, text: str) -> list[tuple[str]]:
     return [(term,) for term in {"", *context.split(), *text.split()}]
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A filter, and the rows that it allowed when it was looked up: for all parts of one search."""
+
+    where: Filter
+    rows: Rows | None  # None: every row, or too many to be listed
+
+
+def select(connection: sqlite3.Connection, where: Filter | Selected) -> Selected:
+    """Return the filter with the rows that it allows; what is looked up already stays as it is."""
+    return where if isinstance(where, Selected) else Selected(where, _allowed(connection, where))
+
+
 def lexical_candidates(
     connection: sqlite3.Connection,
     query: str,
     *,
     k: int,
-    where: Filter,
+    where: Filter | Selected,
     also: str = "",
     elements: Iterable[str] = (),
 ) -> Scored:
@@ -142,20 +155,22 @@ def lexical_candidates(
     terms = sorted([*terms, *_element_terms(connection, elements)], key=lambda term: term.frequency)
     if not terms:
         return []
-    ranked = _candidates(connection, terms, _allowed(connection, where), k)
+    selected = select(connection, where)
+    ranked = _candidates(connection, terms, selected.rows, k)
     kept: Scored = []
     start, size = 0, max(POOL, 2 * k)
     while start < len(ranked) and len(kept) < k:
-        kept.extend(_scored(connection, ranked[start : start + size], terms, where))
+        kept.extend(_scored(connection, ranked[start : start + size], terms, selected.where))
         start, size = start + size, size * SURPLUS
     return sorted(kept, key=lambda pair: (-pair[1], pair[0]))[:k]
 
 
 def dense_candidates(
-    connection: sqlite3.Connection, nearest: Nearest, vector: Vector, *, k: int, where: Filter
+    connection: sqlite3.Connection, nearest: Nearest, vector: Vector, *, k: int, where: Filter | Selected
 ) -> Scored:
     """Return up to `k` chunk ids nearest to `vector` (of length 1) among those that `where` allows, with cosine."""
-    allowed = _allowed(connection, where)
+    selected = select(connection, where)
+    where, allowed = selected.where, selected.rows
     wanted = k if _is_open(where) else _surplus(connection, k, allowed)
     if allowed is not None and len(allowed) <= max(EXACT_LIMIT, PER_NEIGHBOUR * wanted):
         return _nearest(_vectors_at(connection, allowed), vector, k)

@@ -253,7 +253,12 @@ class Library:
 
     # Search
 
-    def dense(self, vector: Vector, *, k: int, where: Filter | None = None) -> list[tuple[str, float]]:
+    def select(self, where: Filter) -> index.Selected:
+        """Look up what a filter allows, once for all parts of one search."""
+        with self.reading() as connection:
+            return index.select(connection, where)
+
+    def dense(self, vector: Vector, *, k: int, where: Filter | index.Selected | None = None) -> list[tuple[str, float]]:
         """Return up to `k` (chunk id, cosine similarity), best first.
 
         Where Chroma fails, the catalogue's vectors are searched instead: slower, equally right.
@@ -265,7 +270,13 @@ class Library:
             return index.dense_candidates(connection, self._nearest, query, k=k, where=where or Filter())
 
     def lexical(
-        self, query: str, *, k: int, where: Filter | None = None, also: str = "", elements: Iterable[str] = ()
+        self,
+        query: str,
+        *,
+        k: int,
+        where: Filter | index.Selected | None = None,
+        also: str = "",
+        elements: Iterable[str] = (),
     ) -> list[tuple[str, float]]:
         """Return up to `k` (chunk id, BM25 score, higher is better), best first.
 
