@@ -465,3 +465,28 @@ def test_a_scan_for_which_there_was_no_time_at_all_is_refused_with_that_cause(tm
     with pytest.raises(ReadError) as refused:
         read(drawn(tmp_path / "a.pdf", scanned), ocr="auto", ocr_budget_s=0.5)
     assert refused.value.cause == "timeout"
+
+
+def test_a_reference_list_without_a_heading_is_one(tmp_path: Path) -> None:
+    works = [f"[{n}] A. Alpha, B. C. Beta, J. Power Sources {2000 + n}, {10 + n}, {100 * n}." for n in range(1, 7)]
+
+    def page(canvas: Canvas) -> None:
+        lines(canvas, 80, 80, ["A Paper Whose List Has No Heading"], size=18, font="Helvetica-Bold")
+        lines(canvas, 80, 130, ["The cells were cycled in 2019 up to 4.2 V, as in J. Power Sources 2001, 11,"])
+        lines(canvas, 80, 142, ["100, and kept 95 percent of the capacity that they had in the first cycle."])
+        for number, work in enumerate(works):
+            lines(canvas, 80, 200 + 20 * number, [work], size=9)
+
+    (page_read,) = read(drawn(tmp_path / "a.pdf", page)).pages
+    assert blocks(page_read, "reference") == works
+    assert blocks(page_read, "text")[0].startswith("The cells were cycled in 2019")
+
+
+def test_a_few_works_named_in_prose_are_no_list(tmp_path: Path) -> None:
+    works = [f"A. Alpha and B. C. Beta, J. Power Sources {2000 + n}, {10 + n}, {100 * n}, is one." for n in range(1, 4)]
+
+    def page(canvas: Canvas) -> None:
+        for number, work in enumerate(works):
+            lines(canvas, 80, 200 + 40 * number, [work])
+
+    assert blocks(read(drawn(tmp_path / "a.pdf", page)).pages[0], "reference") == []

@@ -16,11 +16,11 @@ from ingest.readers.paragraphs import (
     Draft,
     continues_as_sentence,
 )
+from ingest.readers.references import mark_references
 
 HEADING_WORDS = 16
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _ABSTRACT = re.compile(r"^(?:abstract|summary|synopsis|要旨|概要)\b", re.I)
-_ENTRY = re.compile(r"^(?:\[\s?[A-Za-z+]{0,5}\d{1,4}[a-z]?\s?\]|\(\d{1,3}\)|\d{1,3}[.)]?(?=\s|$)|[a-z]\)\s)")
 _FOOT = re.compile(
     r"^(?:[*†‡§¶#©]|\d{1,2}\s?[A-Z]|\[[*+a-z]\]|(?:doi|received|accepted|published|copyright|correspond|e-?mail|"
     r"citation|how to cite|this is an open access|this article is licensed|open access|electronic supplementary|"
@@ -56,7 +56,7 @@ def classify(
             if draft.kind == "text" and _is_heading(draft, body, font, marks):
                 draft.kind = "heading"
     _mark_front(pages)
-    _mark_references(pages)
+    mark_references(pages)
     for drafts, height in zip(pages, heights, strict=True):
         _mark_footnotes(drafts, height, body, first=any(draft.kind == "title" for draft in drafts))
     _set_sections(pages)
@@ -259,60 +259,6 @@ def _is_heading(draft: Draft, body: float, font: str, outline: set[str]) -> bool
     if SUBSECTION.match(text) and len(draft.lines) == 1 and text[-1] != ".":
         return True
     return (larger or (draft.bold and draft.size > 0.93 * body)) and not _FRONT.search(text) and text[0].isalnum()
-
-
-# ---- references
-
-
-def _mark_references(pages: Sequence[list[Draft]]) -> None:
-    """Mark what follows a heading "References", up to the next real heading, and cut it into entries."""
-    inside = False
-    for drafts in pages:
-        marked: list[Draft] = []
-        for draft in drafts:
-            if draft.kind == "heading" and not (inside and _is_entry_head(draft)):
-                inside = bool(REFERENCE_HEADING.match(draft.text))
-                marked.append(draft)
-            elif inside and draft.kind in ("text", "heading", "table"):
-                draft.kind = "reference"
-                marked.extend(_entries(draft))
-            else:
-                marked.append(draft)
-        drafts[:] = _rejoined(marked)
-
-
-def _is_entry_head(draft: Draft) -> bool:
-    """Whether a "heading" in a list of references is an entry set in another font."""
-    return bool(_ENTRY.match(draft.text)) and not NAMED_HEADING.match(draft.text) and not draft.bold
-
-
-def _entries(draft: Draft) -> list[Draft]:
-    """Cut a run of references where an entry's number or an outdented line begins."""
-    numbered = sum(bool(_ENTRY.match(line.text)) for line in draft.lines)
-    left = min(line.x0 for line in draft.lines)
-    hanging = any(line.x0 > left + 0.7 * line.size for line in draft.lines)
-    entries: list[Draft] = []
-    for line in draft.lines:
-        starts = bool(_ENTRY.match(line.text)) if numbered else (hanging and line.x0 < left + 0.5 * line.size)
-        if starts or not entries:
-            entries.append(Draft([], "reference"))
-        entries[-1].lines.append(line)
-    return entries
-
-
-def _rejoined(drafts: list[Draft]) -> list[Draft]:
-    """Give lines that a column break parted from their reference back to it, where references are numbered."""
-    numbered = [draft for draft in drafts if draft.kind == "reference" and _ENTRY.match(draft.first.text)]
-    if len(numbered) < 3:
-        return drafts
-    joined: list[Draft] = []
-    for draft in drafts:
-        starts = bool(_ENTRY.match(draft.first.text))
-        if draft.kind == "reference" and not starts and joined and joined[-1].kind == "reference":
-            joined[-1].lines.extend(draft.lines)
-        else:
-            joined.append(draft)
-    return joined
 
 
 # ---- footnotes and sections
