@@ -7,9 +7,10 @@ written here (`TOKENIZER`); stemming, formulas, units and Chinese and Japanese b
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from ingest import formulas
 
@@ -116,24 +117,25 @@ def _number(digits: str, unit: str | None) -> Iterator[str]:
 def _word(word: str) -> tuple[str, ...]:
     folded = word.casefold()
     parts = [part for part in _PARTS.split(folded) if part]
-    found = [_stem(part) for part in parts if part not in STOP_WORDS]
+    found = [stem(part) for part in parts if part not in STOP_WORDS]
     if len(parts) > 1 and parts[-1] not in {"s", "t"}:
-        found.append(_stem("".join(parts)))
+        found.append(stem("".join(parts)))
     return tuple(found)
 
 
-def _stem(word: str) -> str:
-    if word[-1].isdigit():
+def stem(word: str) -> str:
+    """Return the English stem of a word in lower case (Porter's second stemmer, of the Snowball project)."""
+    if word[-1:].isdigit():
         return word  # no suffix to take away, and ids are too many to be remembered
-    stem: str = _stemmer().stemWord(word)
-    return stem
+    if not hasattr(_of_thread, "stemmer"):
+        import Stemmer
+
+        _of_thread.stemmer = Stemmer.Stemmer("english")
+    stemmed: str = _of_thread.stemmer.stemWord(word)
+    return stemmed
 
 
-@cache
-def _stemmer():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the package has no types
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")
+_of_thread = threading.local()  # a stemmer works on one word at a time
 
 
 def _set(words: str) -> frozenset[str]:

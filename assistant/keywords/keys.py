@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache, lru_cache
-from typing import Any
+
+from ingest.lexical import stem
 
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -14,17 +14,3 @@ def key(text: str) -> tuple[str, ...]:
     """Return the stems of the words of `text`: ("li", "ion", "batteri") for "Li-ion batteries"."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return tuple(stem(word) for word in _WORDS.findall(folded))
-
-
-@lru_cache(maxsize=200_000)
-def stem(word: str) -> str:
-    """Return the English stem of a word (Porter's second stemmer)."""
-    stemmed: str = _stemmer().stemWord(word)
-    return stemmed
-
-
-@cache
-def _stemmer() -> Any:
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")

@@ -1,4 +1,4 @@
-"""PDF: pdfium gives characters and their places, pypdf the outline, the metadata and a second try at broken files.
+"""PDF: pdfium gives characters, their places and the outline, pypdf the metadata and a second try at broken files.
 
 This file puts the pages together, and says why they hold no text.
 """
@@ -66,7 +66,7 @@ def read_pdf(path: Path, *, options: ReadOptions) -> Document:
                     hint="Raise max_pages in the table [reading] of the settings file",
                 )
             reader = pypdf_reader(data, options.password)
-            said = about(reader)
+            said = about(pdf, reader)
             budget = ocr.Budget(options.ocr_budget_s)
             raws = [
                 _raw_page(pdf, number, options, budget, partial(glyph_names, reader, number)) for number in range(count)

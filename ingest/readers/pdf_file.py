@@ -164,18 +164,18 @@ def pypdf_reader(data: bytes, password: str | None) -> pypdf.PdfReader | None:
         return None
 
 
-def about(reader: pypdf.PdfReader | None) -> About:
-    """Return metadata and outline titles; empty where pypdf cannot read them, which costs no text."""
+def about(pdf: pypdfium2.PdfDocument, reader: pypdf.PdfReader | None) -> About:
+    """Return outline titles, and metadata where pypdf can read them; what is missing costs no text.
+
+    The titles come from pdfium: pypdf resolves all destinations of a file first, which took a tenth of the reading.
+    """
+    outline = tuple(_outline_titles(pdf))
     if reader is None:
-        return About()
+        return About(outline=outline)
     try:
-        metadata = _metadata(reader)
+        return About(_metadata(reader), outline)
     except _pypdf_failures():
-        return About()
-    try:
-        return About(metadata, tuple(_outline_titles(reader.outline)))
-    except _pypdf_failures():
-        return About(metadata)
+        return About(outline=outline)
 
 
 def glyph_names(reader: pypdf.PdfReader | None, number: int) -> dict[str, dict[int, str]]:
@@ -207,12 +207,10 @@ def _differences(entries: Iterable[Any]) -> dict[int, str]:
     return names
 
 
-def _outline_titles(outline: Iterable[Any]) -> Iterator[str]:
-    for entry in outline:
-        if isinstance(entry, list):
-            yield from _outline_titles(entry)
-        elif getattr(entry, "title", None):
-            yield str(entry.title)
+def _outline_titles(pdf: pypdfium2.PdfDocument) -> Iterator[str]:
+    for bookmark in pdf.get_toc():
+        if title := bookmark.get_title().strip():
+            yield title
 
 
 def _metadata(reader: pypdf.PdfReader) -> Metadata:
