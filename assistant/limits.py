@@ -88,8 +88,9 @@ class Limiter:
             return self._paused_until - now
         full = bool(self.limits.requests_per_minute) and len(self._window) >= self.limits.requests_per_minute
         # A call larger than the whole limit passes alone, or it would wait for ever.
-        spent = sum(ticket.tokens for ticket in self._window)
-        heavy = bool(self.limits.tokens_per_minute and self._window) and spent + tokens > self.limits.tokens_per_minute
+        heavy = bool(self.limits.tokens_per_minute and self._window) and (
+            sum(ticket.tokens for ticket in self._window) + tokens > self.limits.tokens_per_minute
+        )
         return self._window[0].at + WINDOW_S - now if full or heavy else 0.0
 
 

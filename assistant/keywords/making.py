@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assistant.glossary import is_japanese
-from assistant.keywords.ask import Target
+from assistant.keywords.ask import Target, Task, ask, read_answer
 from assistant.keywords.extract import extract
 from assistant.keywords.meaning import distinct
-from assistant.keywords.records import Keyword
+from assistant.keywords.records import Keyword, Record
 from assistant.keywords.texts import Index, Text, from_document
 from ingest.embed import DEFAULT_EMBEDDER, make_embedder
-from ingest.errors import MatlitError
+from ingest.errors import MatlitError, ModelError
 from ingest.records import Document
 
 if TYPE_CHECKING:
+    from assistant.chat import ChatModel, Reply
     from assistant.keywords.vocabulary import Vocabulary
     from ingest.embed import Embedder
 
@@ -51,7 +52,6 @@ class Source:
     text: Text = field(default_factory=Text)
     authors: tuple[str, ...] = ()
     found: Found | None = None
-    marked: tuple[Keyword, ...] = ()
     error: MatlitError | None = None
 
 
@@ -125,6 +125,69 @@ class Reading:
         except NoKeywords as error:
             return Source("", str(path), title, Text(language=text.language), authors, error=error)
         return Source("", str(path), title, text, authors, found=found)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes the record of a paper: without a model, by asking one, or from the answer that a batch brought."""
+
+    model: str
+    recipe: str
+    task: Task
+    vocabulary: Vocabulary | None = None
+
+    def extracted(self, source: Source) -> Record:
+        """Return the record of a paper whose keywords need no model."""
+        if source.error is not None:
+            return self.failed(source, source.error)
+        try:
+            found = source.found or find_without_model(
+                source.text, most=self.task.most, language=self.task.language, authors=source.authors
+            )
+        except NoKeywords as error:
+            return self.failed(source, error)
+        return self._record(source, found)
+
+    def asked(self, source: Source, chat: ChatModel) -> Record:
+        """Ask a model for the keywords of a paper; raises `ModelError` where no other paper would fare better."""
+        if source.error is not None:
+            return self.failed(source, source.error)
+        asked = ask(source.text, chat, self.task, embedder=ranking_embedder())
+        record = self.failed(source, asked.error) if asked.error else self._record(source, Found(asked.keywords))
+        return replace(record, usage=asked.usage.to_json())
+
+    def answered(self, source: Source, answer: Reply | ModelError) -> Record:
+        """Return the record that a batch's answer about a paper makes, at the batch's price."""
+        from assistant.chat import BadReply
+        from assistant.keywords.batches import read_reply
+        from assistant.pricing import with_cost
+
+        reply, usage, error = read_reply(answer)
+        record = self.failed(source, error) if error is not None else self._blank(source)
+        if reply is not None:
+            try:
+                found = read_answer(reply.data(), self.task.most, ranking_embedder())
+                record = self._record(source, Found(found))
+            except BadReply as broken:
+                record = self.failed(source, broken)
+        return replace(record, usage=with_cost(usage, self.model, batch=True).to_json())
+
+    def failed(self, source: Source, error: MatlitError) -> Record:
+        """Return the record of a paper that has no keywords, and why."""
+        return replace(self._blank(source), error=str(error), hint=error.hint)
+
+    def _record(self, source: Source, found: Found) -> Record:
+        keywords = mark(found.keywords, source.text, most=self.task.most, vocabulary=self.vocabulary)
+        if not keywords:
+            error = NoKeywords(
+                f"none of {', '.join(found.keywords)!r} is in the vocabulary", hint="Add terms to the vocabulary"
+            )
+            return self.failed(source, error)
+        made = self._blank(source)
+        return replace(made, language=self.task.target(source.text), keywords=keywords, note=found.note)
+
+    def _blank(self, source: Source) -> Record:
+        return Record(source.id, source.path, title=source.title, model=self.model, recipe=self.recipe)
 
 
 def _translated(found: Sequence[str], wanted: str) -> tuple[list[str], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from assistant.glossary import is_japanese
@@ -47,6 +48,7 @@ def distinct(keywords: Sequence[str], *, most: int, embedder: Embedder | None = 
     return taken
 
 
+@lru_cache(maxsize=10_000)
 def meaning_key(keyword: str) -> tuple[str, ...]:
     """Return stems in which elements stand as symbols and a bracketed abbreviation at the end is left out."""
     from ingest.elements import NAMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -167,12 +167,11 @@ class OpenAIBackend(ChatCompletions):
     def reply(self, request: Request) -> Reply:
         """Answer at once."""
         with self._errors():
-            return self._read(self._create(request, {}))
+            return self._read(self._create(request, self._answer))
 
     def stream(self, request: Request) -> Iterator[Delta | Reply]:
         """Answer piece by piece; the last item is the whole reply."""
-        more = {"stream": True, "stream_options": {"include_usage": True}}
-        with self._errors(), self._create(request, more) as chunks:
+        with self._errors(), self._create(request, self._chunks) as chunks:
             yield from self._collect(chunks)
 
     def close(self) -> None:
@@ -195,16 +194,28 @@ class OpenAIBackend(ChatCompletions):
         with self._errors():
             self._client.with_options(timeout=timeout(CHECK_TIMEOUT_S)).models.retrieve(self.model)
 
-    def _create(self, request: Request, more: dict[str, Any]) -> Any:
-        client = self._client.with_options(timeout=timeout(request.timeout_s))
+    def _create(self, request: Request, send: Callable[[Request], Any]) -> Any:
         try:
             with self._errors():
-                return client.chat.completions.create(**self._payload(request), **more)
+                return send(request)
         except TemperatureRefused:
             if not self._takes_temperature:
                 raise
             self._takes_temperature = False
-            return self._create(request, more)
+            return self._create(request, send)
+
+    def _answer(self, request: Request) -> ChatCompletion:
+        from openai.types.chat import ChatCompletion
+
+        # Not `completions.create`: it walks through the payload against its types, which takes as long as all the rest.
+        options: Any = {"timeout": timeout(request.timeout_s)}
+        body = self._payload(request)
+        return self._client.post("/chat/completions", cast_to=ChatCompletion, body=body, options=options)
+
+    def _chunks(self, request: Request) -> Any:
+        more: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+        seconds = timeout(request.timeout_s)
+        return self._client.chat.completions.create(**self._payload(request), **more, timeout=seconds)
 
     def _errors(self) -> AbstractContextManager[None]:
         import openai

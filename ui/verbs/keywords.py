@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from assistant.keywords.job import Estimated, Event, Report
     from assistant.keywords.records import Record
 
+WORKERS = "Calls at once (8; 1 of a local model), and reader processes (one per core; with a model not more)."
 ASK_FROM_USD = 1.0  # a dearer job without a budget asks before it begins, where somebody can answer
 
 
@@ -38,7 +39,7 @@ ASK_FROM_USD = 1.0  # a dearer job without a budget asks before it begins, where
 )
 @click.option("--text-tokens", type=click.IntRange(min=0), default=0, metavar="N", help="Most of a paper to send.")
 @click.option("--vocabulary", type=click.Path(path_type=Path), metavar="FILE", help="Map to these terms, one a line.")
-@click.option("--workers", type=click.IntRange(0, 256), default=0, help="Calls (or reader processes) at once.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, help=WORKERS)
 @click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Stop before this much is spent.")
 @click.option("--estimate", is_flag=True, help="Say what it would cost, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before a dear job.")
