@@ -1,23 +1,32 @@
 """Pages of PDFs as pictures, with quotes marked where they stand.
 
-Rendering runs in a process of its own: a file that crashes or hangs pdfium costs that process, not the server. Boxes
-are in points of the displayed page (see `ingest.records.Box`), so one factor leads from them to pixels.
+Rendering runs in a process of its own: a file that crashes or hangs pdfium costs that process, not the server. It is
+started with exec and imports this module only, whatever `__main__` is (Streamlit makes the app's script that), leads a
+session of its own, so that Ctrl-C is the server's alone, and ends when the server's end of its pipe closes, even where
+the server was killed. Boxes are in points of the displayed page (see `ingest.records.Box`), so one factor leads from
+them to pixels.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as OutOfTime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING, Any
 
 from ingest.errors import ReadError
 from ingest.records import Box
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfPage
 
 TIMEOUT_S = 30.0
 START_S = 60.0  # for the first picture, which starts the process
@@ -26,6 +35,7 @@ PIXELS_PER_POINT = 1.8
 MOST_PIXELS = 4_000_000  # of a picture; posters are drawn smaller
 MARK = (255, 214, 64)
 MARGIN_PT = 1.2  # around a box, so that letters do not touch its border
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ui.pageimage import _serve; _serve()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +49,11 @@ class Picture:
 
 
 class Renderer:
-    """Renders pages in one process that is started when needed and replaced when it dies."""
+    """Renders pages in one process that is started when needed and replaced when it dies; callers wait their turn."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.RLock()
 
     def render(self, path: Path, number: int, *, password: str = "") -> Picture:
         """Return page `number` (from 1) of a PDF.
@@ -55,39 +65,123 @@ class Renderer:
             raise ReadError(
                 f"{path.name!r} is no longer where it was read", cause="missing", hint="Put it back, or ingest it anew"
             )
-        fresh = self._pool is None
-        try:
-            future = self._process().submit(_render, str(path), number, password)
-            return future.result(timeout=START_S if fresh else TIMEOUT_S)
-        except OutOfTime as error:
-            self.close()
-            raise ReadError(f"page {number} of {path.name!r} takes too long to draw", cause="timeout") from error
-        except BrokenExecutor as error:
-            self.close()
-            raise ReadError(f"page {number} of {path.name!r} crashes the PDF program", cause="crashed") from error
+        with self._turn:
+            before, process = self._process, self.begin()
+            with _limited(process, TIMEOUT_S if process is before else START_S) as is_late:
+                answer = _ask(process, [str(path), number, password])
+            if answer is None:
+                self.close()
+                if is_late.is_set():
+                    raise ReadError(f"page {number} of {path.name!r} takes too long to draw", cause="timeout")
+                raise ReadError(f"page {number} of {path.name!r} crashes the PDF program", cause="crashed")
+        return answer
 
-    def begin(self) -> None:
-        """Start the process, so that the first page need not wait for it."""
-        self._process().submit(_load)
+    def begin(self) -> subprocess.Popen[bytes]:
+        """Start the process if there is none, so that the first page need not wait for it."""
+        with self._turn:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _BOOT, json.dumps([entry or str(Path.cwd()) for entry in sys.path])],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            return self._process
 
     def close(self) -> None:
         """End the process."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            for process in list(pool._processes.values()):  # there is no public way to end one that hangs
-                process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(BrokenPipeError):  # an unsent request
+                    pipe.close()  # type: ignore[union-attr]  # both were asked for
 
-    def _process(self) -> ProcessPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                begin = partial(_limit_memory, MEMORY_MB)
-                self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin)
-            return self._pool
+
+@contextmanager
+def _limited(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
+    """Kill the process if the block takes longer; the event then says so."""
+    is_late = threading.Event()
+
+    def end() -> None:
+        is_late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_late
+    finally:
+        timer.cancel()
+
+
+def _ask(process: subprocess.Popen[bytes], request: list[Any]) -> Picture | None:
+    """Return what the process answers, None where it died; raises the `ReadError` that it found."""
+    assert process.stdin is not None  # noqa: S101  # both were opened with PIPE
+    assert process.stdout is not None  # noqa: S101
+    try:
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    line = process.stdout.readline()
+    if not line.endswith(b"\n"):
+        return None
+    answer = json.loads(line)
+    if "error" in answer:
+        raise ReadError(answer["error"], cause=answer["cause"], hint=answer["hint"])
+    png = process.stdout.read(answer["size"])
+    if len(png) < answer["size"]:
+        return None
+    return Picture(png, answer["width"], answer["height"], answer["scale"])
+
+
+# --- what runs inside the process -------------------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    """Draw one page after another until the server's end of the pipe closes."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # so that nothing a library prints can mix with the pictures
+    _limit_memory(MEMORY_MB)
+    inbox = _listen(requests)
+    _load()
+    while True:
+        path, number, password = inbox.get()
+        try:
+            picture = _render(path, number, password)
+        except ReadError as error:
+            answers.write(_line({"error": str(error), "cause": error.cause, "hint": error.hint}))
+        else:
+            about = {"width": picture.width, "height": picture.height, "scale": picture.scale}
+            answers.write(_line({"size": len(picture.png), **about}) + picture.png)
+        answers.flush()
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def _listen(requests: IO[bytes]) -> SimpleQueue[Any]:
+    """Receive requests in a thread, which ends the process, whatever it is drawing, when the pipe closes."""
+    inbox: SimpleQueue[Any] = SimpleQueue()
+
+    def receive() -> None:
+        for line in requests:
+            inbox.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=receive, daemon=True).start()
+    return inbox
 
 
 def _limit_memory(memory_mb: int) -> None:
+    if sys.platform != "linux":
+        return
     import resource
 
     limit = memory_mb * 1024 * 1024
@@ -103,20 +197,20 @@ def _render(path: str, number: int, password: str) -> Picture:
     import pypdfium2
 
     try:
-        pdf = pypdfium2.PdfDocument(path, password=password or None)
+        with pypdfium2.PdfDocument(path, password=password or None) as pdf:
+            if not 1 <= number <= len(pdf):
+                raise ReadError(f"{Path(path).name!r} has no page {number}", cause="missing")
+            return _drawn(pdf[number - 1])
     except pypdfium2.PdfiumError as error:
         cause, hint = ("encrypted", "Its pages are shown as text") if "assword" in str(error) else ("malformed", "")
         raise ReadError(f"{Path(path).name!r} cannot be drawn: {error}", cause=cause, hint=hint) from None
-    try:
-        if not 1 <= number <= len(pdf):
-            raise ReadError(f"{Path(path).name!r} has no page {number}", cause="missing")
-        page = pdf[number - 1]
-        width, height = page.get_size()
-        scale = min(PIXELS_PER_POINT, (MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
-        picture = page.render(scale=scale).to_pil().convert("RGB")
-        return Picture(_png(picture), picture.width, picture.height, picture.width / width)
-    finally:
-        pdf.close()
+
+
+def _drawn(page: PdfPage) -> Picture:
+    width, height = page.get_size()
+    scale = min(PIXELS_PER_POINT, (MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
+    picture = page.render(scale=scale).to_pil().convert("RGB")
+    return Picture(_png(picture), picture.width, picture.height, picture.width / width)
 
 
 def mark(picture: Picture, boxes: Sequence[Box], *, colour: tuple[int, int, int] = MARK) -> bytes:
