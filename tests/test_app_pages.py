@@ -171,6 +171,46 @@ def test_chats_are_kept_found_renamed_and_deleted(page: Page) -> None:
     assert "LFP" not in labels(app)
 
 
+def test_a_chat_keeps_its_model_its_strategy_and_its_papers(page: Page, sample_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "replies.json").write_text('["The capacity is 170 mAh g−1 [1]."]')
+    model = f"scripted/{tmp_path / 'replies.json'}"
+    steel = next(paper.id for paper in Library.open(sample_folder).papers() if "steel" in paper.title)
+    app = page("chat")
+    app.multiselect[0].set_value([steel]).run()
+    one(app.radio, "strategy-").set_value("cot").run()
+    pick_model(app, model)
+    app.chat_input[0].set_value("What is steel made of?").run()
+    assert manner(app) == (model, "cot", (steel,))
+    one(app.selectbox, "model-chat").set_value("extractive").run()
+    pick_model(app, model)
+    button(app, "New chat").click().run()
+    assert manner(app) == (model, "auto", ())  # the model last chosen in this browser, all else as usual
+    one(app.selectbox, "model-chat").set_value("extractive").run()
+    app.chat_input[0].set_value(QUESTION).run()
+    assert manner(app) == ("extractive", "auto", ())
+    button(app, "What is steel made of?").click().run()
+    assert not app.exception
+    assert manner(app) == (model, "cot", (steel,))
+    assert any(line.value.startswith("About: ") for line in app.caption)
+
+
+def pick_model(app: AppTest, spec: str) -> None:
+    """Enter a model that is not in the list."""
+    one(app.selectbox, "model-chat").set_value("…").run()
+    one(app.text_input, "own-model-chat").input(spec).run()
+    button(app, "Use").click().run()
+
+
+def one(elements: Any, key: str) -> Any:
+    return next(element for element in elements if (element.key or "").startswith(key))
+
+
+def manner(app: AppTest) -> tuple[str, str, tuple[str, ...]]:
+    """Return what the next question would be answered with, as the controls show it."""
+    model, strategy = one(app.selectbox, "model-chat").value, one(app.radio, "strategy-").value
+    return model, strategy, tuple(app.multiselect[0].value)
+
+
 def test_a_rating_reaches_the_journal(page: Page, sample_folder: Path) -> None:
     from assistant import journal
 

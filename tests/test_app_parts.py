@@ -20,7 +20,7 @@ from assistant import journal
 from assistant.providers.errors import KeyMissing, read_key, scrub, using_keys
 from ingest.errors import BadInput, LibraryBusy
 from ui import export, server, uploads
-from ui.chats import ChatStore, Message, owner_of
+from ui.chats import ChatStore, Manner, Message, owner_of
 from ui.components import careful, plain
 from ui.gate import BROWSER_COOKIE, Gate
 from ui.jobs import Jobs
@@ -101,6 +101,17 @@ def test_another_browser_sees_and_changes_nothing(store: ChatStore, tmp_path: Pa
     assert (other.chats(), other.messages(chat)) == ([], [])
     assert [one.title for one in store.chats()] == ["What is LiFePO4?"]
     assert [one.content["text"] for one in store.messages(chat)] == ["What is LiFePO4?"]
+
+
+def test_a_chats_manner_is_kept_with_it_and_for_its_owner(store: ChatStore, tmp_path: Path) -> None:
+    chat, other = store.begin("a", "lib"), ChatStore(owner_of("two"), tmp_path / "chats.sqlite")
+    assert store.manner(chat) == Manner("", "auto", ())
+    store.keep_manner(chat, Manner("openai/gpt-4o-mini", "cot", ("ab",)))
+    other.keep_manner(chat, Manner("extractive"))
+    assert store.manner(chat) == Manner("openai/gpt-4o-mini", "cot", ("ab",))
+    assert other.manner(chat) == Manner()
+    store.delete(chat)
+    assert store.manner(chat) == Manner()
 
 
 def test_the_file_of_the_chats_is_for_its_user_only(store: ChatStore, tmp_path: Path) -> None:

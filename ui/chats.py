@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS messages (
   id INTEGER PRIMARY KEY, chat TEXT NOT NULL REFERENCES chats(id) ON DELETE CASCADE, role TEXT NOT NULL,
   content TEXT NOT NULL, said TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS messages_of ON messages(chat);
+CREATE TABLE IF NOT EXISTS manners (
+  chat TEXT PRIMARY KEY REFERENCES chats(id) ON DELETE CASCADE, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS preferences (
   owner TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner, name));
 CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, name TEXT NOT NULL);
@@ -53,6 +55,15 @@ class Message:
     role: Role
     content: dict[str, Any]
     said: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the questions of a chat are answered: by which model ("": the browser's), in what way, from which papers."""
+
+    model: str = ""
+    strategy: str = "auto"
+    papers: tuple[str, ...] = ()  # ids; none: all of the library
 
 
 def owner_of(token: str) -> str:
@@ -138,6 +149,20 @@ class ChatStore:
         """Take out a chat with its messages."""
         with self._open() as connection, connection:
             connection.execute("DELETE FROM chats WHERE id = ? AND owner = ?", (chat, self.owner))
+
+    def manner(self, chat: str) -> Manner:
+        """Return how a chat's questions are answered; the usual manner where none was kept."""
+        sql = "SELECT content FROM manners JOIN chats ON chats.id = chat WHERE chat = ? AND owner = ?"
+        with self._open() as connection:
+            row = connection.execute(sql, (chat, self.owner)).fetchone()
+        kept = json.loads(row[0]) if row else {}
+        return Manner(**{**kept, "papers": tuple(kept.get("papers", ()))})
+
+    def keep_manner(self, chat: str, manner: Manner) -> None:
+        """Remember how a chat's questions are answered."""
+        sql = "INSERT OR REPLACE INTO manners (content, chat) SELECT ?, id FROM chats WHERE id = ? AND owner = ?"
+        with self._open() as connection, connection:
+            connection.execute(sql, (_dump(asdict(manner)), chat, self.owner))
 
     def preference(self, name: str, default: str = "") -> str:
         """Return what this browser chose earlier."""

@@ -17,7 +17,7 @@ import streamlit as st
 from assistant.providers.errors import using_keys
 from ingest.settings import Settings, load_settings
 from ui import resources
-from ui.chats import ChatStore, owner_of
+from ui.chats import ChatStore, Manner, owner_of
 from ui.gate import BROWSER_COOKIE
 from ui.server import OPEN_VARIABLE
 from ui.texts import LANGUAGES, Language, say
@@ -28,13 +28,17 @@ _SLOT = "matlit"
 
 @dataclass(slots=True)
 class Session:
-    """One tab. `keys` are by variable name and live in this object only; `chat` is the open chat's id, "" for none."""
+    """One tab. `keys` are by variable name and live in this object only; `chat` is the open chat's id, "" for none.
+
+    `manner` is that of the open chat, or of the next one; its model is the one in `settings`.
+    """
 
     store: ChatStore
     settings: Settings
     language: Language
     keys: dict[str, str] = field(default_factory=dict, repr=False)
     chat: str = ""
+    manner: Manner = field(default_factory=Manner)
     memory: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,7 +67,7 @@ def _begin() -> Session:
     if library := store.preference("library"):
         settings = with_library(settings, library)
     if model := store.preference("model"):
-        settings = replace(settings, models=replace(settings.models, model=model))
+        settings = with_model(settings, model)
     return Session(store=store, settings=settings, language=_language(store))
 
 
@@ -78,6 +82,11 @@ def _language(store: ChatStore) -> Language:
 def with_library(settings: Settings, folder: str) -> Settings:
     """Return the settings with another library."""
     return replace(settings, library=replace(settings.library, path=folder))
+
+
+def with_model(settings: Settings, spec: str) -> Settings:
+    """Return the settings with another answering model."""
+    return replace(settings, models=replace(settings.models, model=spec))
 
 
 def t(key: str, **values: Any) -> str:
@@ -95,15 +104,39 @@ def choose_library(folder: Path) -> None:
     """Work with another library from now on, in this browser; the open chat is left."""
     now = session()
     now.settings = with_library(now.settings, str(folder))
-    now.chat = ""
+    begin_chat()
     now.store.prefer("library", str(folder))
 
 
 def choose_model(spec: str) -> None:
-    """Answer with another model from now on, in this browser."""
+    """Answer with another model from now on: in the open chat, and in new ones of this browser."""
+    session().settings = with_model(session().settings, spec)
+    session().store.prefer("model", spec)
+    choose_manner()
+
+
+def begin_chat(papers: tuple[str, ...] = ()) -> None:
+    """Leave the open chat; the next question begins one, in the usual manner but for what papers it may look at."""
     now = session()
-    now.settings = replace(now.settings, models=replace(now.settings.models, model=spec))
-    now.store.prefer("model", spec)
+    now.chat, now.manner = "", Manner(papers=papers)
+    now.settings = with_model(now.settings, now.store.preference("model") or load_settings().models.model)
+
+
+def open_chat(chat: str) -> None:
+    """Open a chat of earlier, and go on in its manner."""
+    now = session()
+    begin_chat()
+    now.chat, now.manner = chat, now.store.manner(chat)
+    if now.manner.model:
+        now.settings = with_model(now.settings, now.manner.model)
+
+
+def choose_manner(**changes: Any) -> None:
+    """Answer in another manner from now on, and keep it with the open chat; without changes, keep what is in force."""
+    now = session()
+    now.manner = replace(now.manner, model=now.settings.models.model, **changes)
+    if now.chat:
+        now.store.keep_manner(now.chat, now.manner)
 
 
 def set_key(name: str, value: str) -> None:

@@ -17,14 +17,13 @@ from ui.chats import Message
 from ui.components import careful, page_title, plain, short, show_problem, told
 from ui.jobs import Job
 from ui.pages.library import first_steps, start_ingest
-from ui.state import paper_titles, recall, remember, session, t
+from ui.state import begin_chat, choose_manner, open_chat, paper_titles, recall, remember, session, t
 
 POLL_S = 0.1
 STRATEGIES = ("auto", "zero-shot", "few-shot", "cot")
 MOST_IN_LIST = 30
 AVATARS = {"user": ":material/person:", "assistant": ":material/science:"}
 MOST_ATTACHED = 10
-NO_PAPERS: tuple[str, ...] = ()
 
 
 def draw() -> None:
@@ -71,11 +70,12 @@ def ask(question: str, attachments: Sequence[uploads.Stored] = ()) -> None:
     now = session()
     if not now.chat:
         now.chat = now.store.begin(question, str(now.folder))
+        choose_manner()
     content = {
         "text": question,
         "attachments": [{"name": one.name, "path": str(one.path)} for one in attachments],
         "papers": list(_scope()),
-        "strategy": recall("strategy", "auto"),
+        "strategy": now.manner.strategy,
         "model": now.settings.models.model,
     }
     now.store.add(now.chat, "user", content)
@@ -146,7 +146,7 @@ def _scope_to_attached(taken: Sequence[uploads.Stored], job: Job) -> None:
     ids = {one.path.stem for one in taken}
     there = [paper.id for paper in resources.papers(session().folder) if paper.id in ids]
     if there:
-        remember("scope", tuple(there))
+        choose_manner(papers=tuple(there))
     if job.error:
         show_problem(job.error, job.hint)
 
@@ -243,7 +243,7 @@ def _retry(message: Message) -> None:
     earlier = [one for one in store.messages(chat) if one.id < message.id and one.role == "user"]
     if earlier:
         store.cut(chat, message.id)
-        content = {**earlier[-1].content, "strategy": recall("strategy", "auto"), "papers": list(_scope())}
+        content = {**earlier[-1].content, "strategy": session().manner.strategy, "papers": list(_scope())}
         store.update(earlier[-1].id, content)
         _answer(content)
     st.rerun()
@@ -324,7 +324,7 @@ def _bar() -> None:
 
 def _scope() -> tuple[str, ...]:
     known = paper_titles()
-    return tuple(paper for paper in recall("scope", NO_PAPERS) if paper in known)
+    return tuple(paper for paper in session().manner.papers if paper in known)
 
 
 def _scope_control() -> None:
@@ -341,7 +341,7 @@ def _scope_control() -> None:
             key=f"scope-{hash(tuple(chosen))}",
         )
         if picked != chosen:
-            remember("scope", tuple(picked))
+            choose_manner(papers=tuple(picked))
             st.rerun()
 
 
@@ -353,7 +353,7 @@ def _model_control() -> None:
 
 
 def _strategy_control() -> None:
-    now = recall("strategy", "auto")
+    now = session().manner.strategy
     with st.popover(t(f"strategy_{now}"), icon=":material/tune:", key="strategy-pop"):
         chosen = st.radio(
             t("strategy"),
@@ -361,10 +361,10 @@ def _strategy_control() -> None:
             index=STRATEGIES.index(now),
             format_func=lambda name: t(f"strategy_{name}"),
             captions=[t(f"strategy_about_{name}") for name in STRATEGIES],
-            key="strategy",
+            key=f"strategy-{session().chat}-{now}",
         )
         if chosen != now:
-            remember("strategy", chosen)
+            choose_manner(strategy=chosen)
             st.rerun()
 
 
@@ -389,7 +389,7 @@ def _history() -> None:
     now = session()
     with st.sidebar:
         if st.button(t("new_chat"), icon=":material/add_comment:", width="stretch", key="new-chat"):
-            now.chat = ""
+            begin_chat()
             st.rerun()
         hint = t("search_chats")
         words = st.text_input(
@@ -403,7 +403,7 @@ def _history() -> None:
             with st.container(horizontal=True, gap=None, vertical_alignment="center", wrap=False):
                 label = plain(short(chat.title, 28))
                 if st.button(label, key=f"chat-{chat.id}", type="secondary" if opened else "tertiary", width="stretch"):
-                    now.chat = chat.id
+                    open_chat(chat.id)
                     st.rerun()
                 if opened:
                     _chat_menu(chat.id, chat.title)
@@ -417,5 +417,5 @@ def _chat_menu(chat: str, title: str) -> None:
             st.rerun()
         if st.button(t("delete_chat"), key=f"delete-{chat}", icon=":material/delete:", width="stretch"):
             session().store.delete(chat)
-            session().chat = ""
+            begin_chat()
             st.rerun()

@@ -17,6 +17,7 @@ from ui.jobs import JOBS, Job
 from ui.reading import Match, find_in_paper
 from ui.server import UPLOAD_MB
 from ui.state import (
+    begin_chat,
     choose_library,
     forget_widget,
     is_shared,
@@ -316,8 +317,7 @@ def _open_control(papers: Sequence[Paper], titles: dict[str, str], rows: Sequenc
             open_paper(picked[0])
             st.rerun()
         if st.button(t("ask_these"), icon=":material/forum:", disabled=not picked, key="ask-papers"):
-            remember("scope", tuple(picked))
-            session().chat = ""
+            begin_chat(tuple(picked))
             open_page("chat")
         with st.popover(t("remove"), icon=":material/delete:", disabled=not picked, key="remove-papers"):
             _confirm_removal(picked, titles)
@@ -400,8 +400,7 @@ def _paper_head(paper: Paper, title: str) -> None:
             remember("paper", "")
             st.rerun()
         if st.button(t("ask_this_paper"), icon=":material/forum:", type="tertiary", key="ask-paper"):
-            remember("scope", (paper.id,))
-            session().chat = ""
+            begin_chat((paper.id,))
             open_page("chat")
     st.header(plain(title), anchor=False)
     known = paper.metadata

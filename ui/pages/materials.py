@@ -13,7 +13,7 @@ from ui.components import begin_at_top, page_title, plain, show_problem, told
 from ui.crystalview import structure_figure
 from ui.periodic import PLACES
 from ui.plots import planes, xrd_figure
-from ui.state import forget_widget, open_page, recall, remember, session, t
+from ui.state import begin_chat, forget_widget, open_page, recall, remember, session, t
 
 if TYPE_CHECKING:
     from ingest.materials import Material
@@ -186,8 +186,7 @@ def _record(material_id: str) -> None:
 def _ask(record: Material) -> None:
     from ui.pages.chat import ask
 
-    session().chat = ""
-    remember("scope", ())
+    begin_chat()
     ask(t("ask_material", name=f"{record.formula_pretty} ({record.material_id})"))
     open_page("chat")
 
