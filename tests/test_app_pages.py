@@ -20,7 +20,7 @@ from assistant.keywords.records import Record
 from ingest.embed import make_embedder
 from ingest.library import Library
 from ui.jobs import JOBS, Job
-from ui.keyword_jobs import records_of, result_files
+from ui.keyword_jobs import picture_of, records_of, result_files
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 Page = Callable[[str], AppTest]
@@ -191,7 +191,7 @@ def test_a_chat_keeps_its_model_its_strategy_and_its_papers(page: Page, sample_f
     button(app, "What is steel made of?").click().run()
     assert not app.exception
     assert manner(app) == (model, "cot", (steel,))
-    assert any(line.value.startswith("About: ") for line in app.caption)
+    assert any(plain_text(line.value).startswith("About: ") for line in app.caption)
 
 
 def pick_model(app: AppTest, spec: str) -> None:
@@ -423,15 +423,24 @@ def find_keywords(app: AppTest) -> Job:
     """Find keywords on the page, and wait for the end of the job."""
     button(app, "Find keywords").click().run()
     assert not app.exception
-    job = JOBS.find("keywords")[0]
+    job = runs(app)[0]
     assert job.wait(120)
     app.run()
     assert not app.exception
     return job
 
 
-def kept_records(folder: Path) -> list[Record]:
-    return records_of(result_files(folder)[0])
+def runs(app: AppTest) -> list[Job]:
+    """Return the keyword jobs that this browser may see, the newest first."""
+    return JOBS.find("keywords", owner=app.session_state["matlit"].owner)
+
+
+def kept_records(app: AppTest) -> list[Record]:
+    return records_of(result_files(*where(app))[0])
+
+
+def where(app: AppTest) -> tuple[Path, str]:
+    return app.session_state["matlit"].folder, app.session_state["matlit"].owner
 
 
 def test_keywords_are_found_without_a_model_and_shown_with_their_pages(copied: Path) -> None:
@@ -446,7 +455,7 @@ def test_keywords_are_found_without_a_model_and_shown_with_their_pages(copied: P
     steel = " ".join(table[table["Title"].str.contains("steel")]["Keyword"]).lower()
     assert "steel" in steel or "iron" in steel
     button(app, "Find keywords").click().run()
-    assert JOBS.find("keywords")[0] is job  # nothing was left to do
+    assert runs(app)[0] is job  # nothing was left to do
     assert "already" in app.info[0].value
 
 
@@ -455,17 +464,59 @@ def test_a_keyword_run_is_stopped_and_gone_on_with(copied: Path) -> None:
     with making._embedders_lock:  # the first paper waits here, so that there is something to stop
         button(app, "Find keywords").click().run()
         button(app, "Cancel").click().run()
-    job = JOBS.find("keywords")[0]
+    job = runs(app)[0]
     assert job.wait(120)
     assert job.state == "cancelled"
-    first = [record.id for record in kept_records(copied)]
+    first = [record.id for record in kept_records(app)]
     assert len(first) == 1
     app.run()
     assert "Stopped after 1 papers" in app.info[0].value
     report = find_keywords(app).last(Report)
     assert (report.made, report.skipped) == (5, 1)
-    assert kept_records(copied)[0].id == first[0]
-    assert len(kept_records(copied)) == 6
+    assert kept_records(app)[0].id == first[0]
+    assert len(kept_records(app)) == 6
+
+
+def test_a_running_keyword_job_shows_what_it_has_and_to_its_browser_only(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = '{"keywords": ["lithium", "crystal structure"]}'
+    with OpenAIServer([Turn(found), Turn(found), Turn(found, seconds_per_piece=3)]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        app = opened("keywords")
+        app.selectbox(key="keywords-model").set_value("openai/gpt-4o-mini").run()
+        button(app, "Find keywords").click().run()
+        button(app, "Begin").click().run()
+        job = runs(app)[0]
+        while job.running and not app.dataframe:
+            app.run()
+        assert job.running
+        assert "Keyword" in app.dataframe[0].value
+        other = opened("keywords")
+        assert "Find keywords" in labels(other)
+        assert not button(other, "Find keywords").disabled
+        assert "Cancel" not in labels(other)
+        button(app, "Cancel").click().run()
+        assert job.wait(60)
+    app.run()
+    assert len(app.tabs) == 3
+    other.run()
+    assert not other.info
+    assert not other.dataframe
+    assert result_files(*where(other)) == []
+
+
+def test_the_pictures_are_those_of_the_command_line(copied: Path) -> None:
+    app = opened("keywords")
+    find_keywords(app)
+    pictures = {suffix: picture_of(kept_records(app), suffix) for suffix in (".png", ".svg", ".html")}
+    assert pictures[".png"].startswith(b"\x89PNG")
+    assert b"<svg" in pictures[".svg"]
+    assert b"plotly" in pictures[".html"]
+    assert len(app.get("image")) == 1
+    offered = {element.proto.label for element in app.get("download_button")}
+    assert {"PNG", "SVG", "HTML", "CSV", "BibTeX", "JSON Lines"} <= offered
 
 
 def test_an_uploaded_paper_that_cannot_be_read_is_shown_with_its_reason(
@@ -487,12 +538,12 @@ def test_an_uploaded_paper_that_cannot_be_read_is_shown_with_its_reason(
 
 
 def test_a_budget_that_is_no_number_is_refused(copied: Path) -> None:
-    app, before = opened("keywords"), JOBS.find("keywords")
+    app = opened("keywords")
     for wrong in ("two dollars", "-1", "nan"):
         app.text_input(key="keywords-budget").set_value(wrong).run()
         button(app, "Find keywords").click().run()
         assert f"'{wrong}' is no budget" in plain_text(app.error[0].value)
-    assert JOBS.find("keywords") == before
+    assert runs(app) == []
 
 
 def test_a_paid_keyword_run_asks_first_and_uses_the_key_of_the_tab(
@@ -502,7 +553,7 @@ def test_a_paid_keyword_run_asks_first_and_uses_the_key_of_the_tab(
     answer = Turn('{"keywords": ["lithium", "crystal structure"]}', input_tokens=1000, output_tokens=100)
     with OpenAIServer([answer]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        app, before = opened("keywords"), JOBS.find("keywords")
+        app = opened("keywords")
         app.selectbox(key="keywords-model").set_value("openai/gpt-4o-mini").run()
         button(app, "Find keywords").click().run()
         assert "OPENAI_API_KEY" in plain_text(app.error[0].value)
@@ -511,16 +562,16 @@ def test_a_paid_keyword_run_asks_first_and_uses_the_key_of_the_tab(
         button(app, "Find keywords").click().run()
         assert "6 papers" in shown(app)
         assert "about $0.00" in shown(app)
-        assert JOBS.find("keywords") == before
+        assert runs(app) == []
         assert not server.calls
         button(app, "Begin").click().run()
-        job = JOBS.find("keywords")[0]
+        job = runs(app)[0]
         assert job.wait(60)
         assert job.state == "done", job.error
         assert len(server.calls) == 6
     app.run()
     assert "$0.0013 spent" in plain_text(app.success[0].value)
-    assert {record.model for record in kept_records(copied)} == {"openai/gpt-4o-mini"}
+    assert {record.model for record in kept_records(app)} == {"openai/gpt-4o-mini"}
 
 
 def test_a_budget_that_is_too_small_ends_the_job_and_says_what_to_do(
@@ -534,7 +585,7 @@ def test_a_budget_that_is_too_small_ends_the_job_and_says_what_to_do(
         app.text_input(key="keywords-budget").set_value("0.00001").run()
         button(app, "Find keywords").click().run()
         button(app, "Begin").click().run()
-        assert JOBS.find("keywords")[0].wait(60)
+        assert runs(app)[0].wait(60)
         app.run()
         assert not server.calls
     assert "6 are left" in plain_text(app.warning[0].value)
@@ -550,7 +601,7 @@ def test_chosen_papers_get_terms_of_a_vocabulary_only(copied: Path) -> None:
     assert "holds no term" in plain_text(app.error[0].value)
     app.file_uploader(key="keywords-terms").set_value(("terms.txt", b"Steels | steel\nBanana\n", "text/plain")).run()
     assert find_keywords(app).last(Report).made == 1
-    assert [record.id for record in kept_records(copied)] == [steel]
+    assert [record.id for record in kept_records(app)] == [steel]
     assert list(app.dataframe[0].value["Keyword"]) == ["Steels"]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ingest.settings import Settings
 
 SUFFIX = {"jsonl": ".jsonl", "csv": ".csv", "bibtex": ".bib"}
-FOLDER = "keywords"  # of the app's jobs, in the library's folder
+FOLDER = "keywords"  # of the app's jobs, in the library's folder; below it a folder for each browser
 # What the app leaves as `matlit keywords` has it.
 USUAL: dict[str, Any] = {
     "batch": False,
@@ -93,6 +94,16 @@ def record_file(output: Path | None) -> Path | None:
     return output.with_suffix(".jsonl") if output is not None and output.suffix in (".csv", ".bib") else output
 
 
+def picture_of(records: Iterable[Record], suffix: str) -> bytes:
+    """Return the picture that `matlit keywords --picture` draws, as what a file with this suffix holds."""
+    from assistant.keywords import outputs
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"keywords{suffix}"
+        outputs.draw(outputs.summarise(records), file)
+        return file.read_bytes()
+
+
 def write_outputs(**options: Any) -> None:
     """Write what was asked for besides the records: from all records of the file, also those of earlier runs."""
     from assistant.keywords import outputs
@@ -140,8 +151,15 @@ class Wanted:
         return tuple(Path(file).stem for file in self.files) or self.papers
 
 
-def output_of(settings: Settings, wanted: Wanted) -> Path:
-    """Return the file that a job keeps its records in: one for each model, language, number and vocabulary."""
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The first event of a job: which file its records go to."""
+
+    file: Path
+
+
+def output_of(settings: Settings, wanted: Wanted, owner: str) -> Path:
+    """Return the file for a browser's records: one for each model, language, number and vocabulary."""
     from assistant.keywords.ask import Task
     from assistant.keywords.job import KeywordJob
 
@@ -149,7 +167,7 @@ def output_of(settings: Settings, wanted: Wanted) -> Path:
     terms = wanted.vocabulary.stem if wanted.vocabulary else ""
     digest = hashlib.sha256(f"{recipe}|{terms}".encode()).hexdigest()[:8]
     model = re.sub(r"[^A-Za-z0-9.]+", "-", wanted.model)[-60:]
-    return settings.library_path / FOLDER / f"{model}-{wanted.language}-{wanted.most}-{digest}.jsonl"
+    return folder_of(settings.library_path, owner) / f"{model}-{wanted.language}-{wanted.most}-{digest}.jsonl"
 
 
 def app_job(
@@ -174,10 +192,11 @@ def still_wanted(wanted: Wanted, output: Path) -> Wanted:
     return replace(wanted, papers=papers, files=tuple(file for file in wanted.files if Path(file).stem not in held))
 
 
-def run_app_job(job: KeywordJob) -> Iterator[Event]:
+def run_app_job(job: KeywordJob, output: Path) -> Iterator[Event | Writing]:
     """Run a job for the app; records go to the file only, so that ten thousand of them are not kept twice."""
     from assistant.keywords.job import Made
 
+    yield Writing(output)
     with closing(job.run()) as events:
         for event in events:
             if not isinstance(event, Made):
@@ -193,9 +212,14 @@ def records_of(output: Path) -> list[Record]:
     return list({record.id: record for record in read_records(output)}.values())
 
 
-def result_files(library: Path) -> list[Path]:
-    """Return the files of earlier jobs, the latest first."""
-    return sorted((library / FOLDER).glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+def folder_of(library: Path, owner: str) -> Path:
+    """Return where the records of a browser's jobs lie; `owner` is as in `ui.chats.owner_of`."""
+    return library / FOLDER / owner
+
+
+def result_files(library: Path, owner: str) -> list[Path]:
+    """Return the files of a browser's earlier jobs, the latest first."""
+    return sorted(folder_of(library, owner).glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
 
 
 def read_budget(text: str) -> float | None:

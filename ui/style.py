@@ -31,6 +31,8 @@ _RULES = """
 [data-testid="stCaptionContainer"] p { color: var(--matlit-quiet, inherit); opacity: 0.82; }
 button[kind^="primary"]:not(:disabled) { background: #1d5d86; border-color: #1d5d86; color: #ffffff; }
 [data-testid="stImage"] img { border-radius: 0.4rem; }
+.st-key-keyword-picture { overflow-x: auto; }
+.st-key-keyword-picture img { min-width: 46rem; background: #ffffff; }
 .st-key-elements { overflow-x: auto; padding-bottom: 0.4rem; }
 """
 

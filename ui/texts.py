@@ -310,6 +310,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Stopped after {n} papers. Find keywords again to go on.",
         "{n} 本で停止しました。もう一度抽出すると続きから再開します。",
     ),
+    "keywords_latest": (
+        "The latest {n} of {m} papers so far",
+        "これまでの {m} 本のうち最新の {n} 本",
+    ),
     "keywords_results": ("Results", "結果"),
     "column_keyword": ("Keyword", "キーワード"),
     "column_present": ("In the text", "本文にある"),
@@ -321,8 +325,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "filter_keywords": ("Find in the table", "一覧内を検索"),
     "keywords_alt": ("Table of papers and their keywords", "論文とキーワードの一覧"),
     "commonest": ("Commonest keywords", "よく出るキーワード"),
-    "papers_count": ("Papers", "論文数"),
     "together": ("Keywords that occur together", "同じ論文に現れるキーワード"),
+    "keywords_picture_alt": (
+        "Bars of the commonest keywords, and a network of those that occur together",
+        "よく出るキーワードの棒グラフと、同じ論文に現れるキーワードのネットワーク図",
+    ),
+    "keywords_no_picture": ("No paper has keywords yet.", "キーワードのある論文がまだありません。"),
     "together_help": ("Joined where a paper has both", "同じ論文に両方が現れるものを線で結びます"),
     # materials
     "materials_title": ("Materials", "材料"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,7 @@ from ingest.errors import LibraryNotFound, MatlitError
 from ui import keyword_jobs, resources, uploads
 from ui.components import page_title, plain, short, show_problem, told
 from ui.jobs import JOBS, Job
-from ui.keyword_jobs import Wanted
-from ui.plots import counts_figure, network_figure
+from ui.keyword_jobs import Wanted, Writing
 from ui.server import UPLOAD_MB
 from ui.state import lend_keys, paper_titles, recall, remember, session, t
 from ui.texts import LANGUAGES
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 KIND = "keywords"
 REFRESH_S = 1.0
-MOST_BARS = 25
-MOST_NODES = 40
+MOST_LIVE = 20  # papers in the table of a running job
+PICTURES = {".png": "PNG", ".svg": "SVG", ".html": "HTML"}
 EXTRACTIVE = "extractive"
 
 
@@ -45,11 +45,15 @@ def draw() -> None:
         return
     _form([paper.id for paper in papers])
     _asked()
-    if JOBS.running(KIND) is not None:
+    if _running() is not None:
         st.fragment(_live, run_every=REFRESH_S)()
     else:
         _ended()
-    _results()
+        _results()
+
+
+def _running() -> Job | None:
+    return JOBS.running(KIND, owner=session().owner)
 
 
 # --- what to do -------------------------------------------------------------------------------------------------------
@@ -81,7 +85,7 @@ def _form(ids: Sequence[str]) -> None:
             t("keywords_vocabulary"), type=["txt"], key="keywords-terms", help=t("keywords_vocabulary_help")
         )
         anew = st.checkbox(t("keywords_anew"), key="keywords-anew", help=t("keywords_anew_help"))
-        running = JOBS.running(KIND) is not None
+        running = _running() is not None
         if st.button(t("find_keywords"), type="primary", icon=":material/sell:", disabled=running, key="keywords-go"):
             remember("keywords-asked", None)
             with told():
@@ -162,7 +166,7 @@ def _go(wanted: Wanted) -> None:
     if not wanted.ids:
         st.warning(t("keywords_no_files"), icon=":material/info:")
         return
-    output = keyword_jobs.output_of(session().settings, wanted)
+    output = keyword_jobs.output_of(session().settings, wanted, session().owner)
     left = keyword_jobs.still_wanted(wanted, output)
     if not left.ids:
         st.info(t("keywords_nothing_left"), icon=":material/info:")
@@ -193,7 +197,7 @@ def _asked() -> None:
     if asked is None:
         return
     wanted, estimated = asked
-    running = JOBS.running(KIND) is not None
+    running = _running() is not None
     cost, tokens = estimated.cost_usd, f"{estimated.tokens:,}"
     with st.container(border=True):
         if cost is None:
@@ -212,19 +216,20 @@ def _asked() -> None:
 
 
 def start(wanted: Wanted) -> Job:
-    """Find keywords in the background."""
-    settings, keys = session().settings, dict(session().keys)
-    return JOBS.start(KIND, t("n_papers_plain", n=len(wanted.ids)), lambda: _run(settings, wanted, keys))
+    """Find keywords in the background, for this browser."""
+    now = session()
+    settings, keys, output = now.settings, dict(now.keys), keyword_jobs.output_of(now.settings, wanted, now.owner)
+    title = t("n_papers_plain", n=len(wanted.ids))
+    return JOBS.start(KIND, title, lambda: _run(settings, wanted, output, keys), owner=now.owner)
 
 
-def _run(settings: Settings, wanted: Wanted, keys: Mapping[str, str]) -> Iterator[Any]:
+def _run(settings: Settings, wanted: Wanted, output: Path, keys: Mapping[str, str]) -> Iterator[Any]:
     from assistant.providers.errors import using_keys
 
     with using_keys(keys):
-        output = keyword_jobs.output_of(settings, wanted)
         library, chat = _library(settings, wanted), _loaded(wanted.model, settings)
         job = keyword_jobs.app_job(settings, wanted, library=library, output=output, chat=chat)
-        yield from keyword_jobs.run_app_job(job)
+        yield from keyword_jobs.run_app_job(job, output)
 
 
 def _library(settings: Settings, wanted: Wanted) -> Library | None:
@@ -245,7 +250,7 @@ def _loaded(spec: str, settings: Settings) -> ChatModel | None:
 def _live() -> None:
     from assistant.keywords.job import Progress
 
-    job = JOBS.running(KIND)
+    job = _running()
     if job is None:
         st.rerun()
     at = job.last(Progress)
@@ -258,6 +263,20 @@ def _live() -> None:
             job.cancel()
         if job.stop.is_set():
             st.caption(t("stopping"))
+    _so_far(job)
+
+
+def _so_far(job: Job) -> None:
+    """Draw what a running job has found, the latest papers first."""
+    writing = job.last(Writing)
+    if writing is None:
+        return
+    with told():
+        records = _records(writing.file)
+        latest = records[: -MOST_LIVE - 1 : -1]
+        if latest:
+            st.caption(t("keywords_latest", n=len(latest), m=len(records)))
+            _keyword_table(latest)
 
 
 def _pace(at: Any) -> str:
@@ -269,7 +288,7 @@ def _pace(at: Any) -> str:
 
 
 def _ended() -> None:
-    job = next(iter(JOBS.find(KIND)), None)
+    job = next(iter(JOBS.find(KIND, owner=session().owner)), None)
     if job is None or recall(f"seen-{job.id}", False):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -313,7 +332,7 @@ def _hint(report: Report) -> str:
 
 
 def _results() -> None:
-    files = keyword_jobs.result_files(session().folder)
+    files = keyword_jobs.result_files(session().folder, session().owner)
     if not files:
         return
     file = files[0]
@@ -321,9 +340,27 @@ def _results() -> None:
         key = f"keywords-file-{file.name}"  # a new latest file is shown at once
         file = st.selectbox(t("keywords_results"), files, format_func=lambda one: one.stem, key=key)
     with told():
-        records = keyword_jobs.records_of(file)
+        records = _records(file)
         if records:
             _tabs(records, file)
+
+
+def _records(file: Path) -> list[Record]:
+    return _read(str(file), _stamp(file))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _read(file: str, written: tuple[int, int]) -> list[Record]:
+    """Return the records of a file, read again only when it was written to."""
+    return keyword_jobs.records_of(Path(file))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        about = file.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return about.st_size, about.st_mtime_ns
 
 
 def _tabs(records: Sequence[Record], file: Path) -> None:
@@ -332,7 +369,7 @@ def _tabs(records: Sequence[Record], file: Path) -> None:
         _table(records)
         _failures([record for record in records if record.error])
     with pictures:
-        _pictures(records)
+        _picture(file)
     with files:
         _downloads(file)
 
@@ -357,6 +394,11 @@ def _titles() -> dict[str, str]:
 
 def _table(records: Sequence[Record]) -> None:
     words = st.text_input(t("filter_keywords"), key="keyword-words", icon=":material/search:").casefold()
+    _keyword_table(records, words)
+
+
+def _keyword_table(records: Sequence[Record], words: str = "") -> None:
+    """Draw one row for each keyword, of those whose paper or keyword holds `words`."""
     names, noted = _names(records), any(record.note for record in records)
     shown = [
         {
@@ -396,24 +438,35 @@ def _failures(failed: Sequence[Record]) -> None:
     )
 
 
-def _pictures(records: Sequence[Record]) -> None:
-    from assistant.keywords.outputs import summarise
+def _picture(file: Path) -> None:
+    """Draw the corpus as the command line does, and offer the files."""
+    if not any(record.keywords for record in _records(file)):
+        st.caption(t("keywords_no_picture"))
+        return
+    written = _stamp(file)
+    st.markdown(f"**{t('commonest')} · {t('together')}**", help=t("together_help"))
+    with st.container(key="keyword-picture"):
+        st.image(_drawn(str(file), written, ".svg").decode(), width="stretch", alt=t("keywords_picture_alt"))
+    with st.container(horizontal=True):
+        for suffix, label in PICTURES.items():
+            st.download_button(
+                label,
+                partial(_drawn, str(file), written, suffix),
+                f"keywords{suffix}",
+                on_click="ignore",
+                icon=":material/download:",
+                key=f"get-picture{suffix}",
+            )
 
-    summary = summarise(records)
-    st.markdown(f"**{t('commonest')}**")
-    figure = counts_figure(summary.counts[:MOST_BARS], count=t("papers_count"))
-    st.plotly_chart(figure, key="keyword-bars", config={"displaylogo": False}, alt=t("commonest"))
-    sizes = dict(summary.counts[:MOST_NODES])
-    pairs = {(one, other): number for one, other, number in summary.pairs if one in sizes and other in sizes}
-    if pairs:
-        st.markdown(f"**{t('together')}**", help=t("together_help"))
-        network = network_figure(sizes, pairs)
-        st.plotly_chart(network, key="keyword-net", config={"displaylogo": False}, alt=t("together"))
+
+@st.cache_data(show_spinner=False, max_entries=12)
+def _drawn(file: str, written: tuple[int, int], suffix: str) -> bytes:
+    return keyword_jobs.picture_of(keyword_jobs.records_of(Path(file)), suffix)
 
 
 def _downloads(file: Path) -> None:
-    folder, about = session().folder, file.stat()
-    texts = _texts(str(file), (about.st_size, about.st_mtime_ns), str(folder), resources.stamp(folder))
+    folder = session().folder
+    texts = _texts(str(file), _stamp(file), str(folder), resources.stamp(folder))
     with st.container(horizontal=True):
         for label, name in (("JSON Lines", "keywords.jsonl"), ("CSV", "keywords.csv"), ("BibTeX", "keywords.bib")):
             st.download_button(
