@@ -193,6 +193,14 @@ class Writer:
             self._settle(connection, kept=[chunk.id for chunk, _ in rows], gone=gone)
         self._clear_pending()
 
+    def remove_materials(self, ids: Sequence[str]) -> None:
+        """Take materials records out with their chunks and vectors, all at once; ids that are not there do not matter."""
+        with self._changing() as connection:
+            gone = [each for one in catalog.with_chunks(connection, ids) for each in self._drop_chunks(connection, one)]
+            materials.delete(connection, ids)
+            self._settle(connection, kept=[], gone=gone)
+        self._clear_pending()
+
     # The library as a whole
 
     def reset(self, *, embedder: EmbedderInfo, recipe: str) -> None:

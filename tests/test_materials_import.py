@@ -395,9 +395,55 @@ def test_import_search_and_show_from_the_command_line(tmp_path: Path, capsys: py
     assert "PBE band gap 5 eV" in capsys.readouterr().out
 
 
+def test_records_are_removed_with_all_that_makes_them_found(tmp_path: Path, library: Library) -> None:
+    first = lines(tmp_path / "a.jsonl", *(record(number) for number in range(1, 6)))
+    import_materials(library, [first], embedder=make_embedder("hashing"))
+    import_materials(library, [lines(tmp_path / "b.jsonl", record(9, formula_pretty="KBr"))])  # without a vector
+    with library.writer() as writer:
+        writer.remove_materials(["mp-1", "mp-9", "mp-404"])
+    assert [each.material_id for each in library.materials()] == ["mp-2", "mp-3", "mp-4", "mp-5"]
+    assert library.verify().clean
+    assert library.vectors().count() == library.status()["vectors"] == 4
+    assert not library.lexical("KBr", k=5)
+    asked = make_embedder("hashing").embed_query("NaCl")
+    assert {library.chunks([found])[0].source for found, _ in library.dense(asked, k=9)} == {
+        "mp-2",
+        "mp-3",
+        "mp-4",
+        "mp-5",
+    }
+    with library.reading() as connection:
+        elements = connection.execute("SELECT DISTINCT element FROM material_elements ORDER BY element").fetchall()
+    assert [each[0] for each in elements] == ["Cl", "Na"]
+
+
+def test_records_are_removed_by_id_or_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    oqmd = lines(tmp_path / "oqmd.json", {"data": [OPTIMADE]})
+    assert main(["materials", "import", str(lines(tmp_path / "a.jsonl", record(1), record(2))), "--no-vectors"]) == 0
+    assert main(["materials", "import", str(oqmd), "--no-vectors"]) == 0
+    capsys.readouterr()
+    assert main(["materials", "remove", "mp-1", "mp-404"]) == 1  # nothing is removed where one is unknown
+    assert "no material 'mp-404'" in capsys.readouterr().err
+    assert main(["materials", "remove", "--source", "Nobody"]) == 1
+    error = capsys.readouterr().err
+    assert "no record comes from 'Nobody'" in error
+    assert "'Materials Project' (2)" in error
+    assert main(["materials", "remove", "--source", "Materials Project", "--dry-run"]) == 0
+    assert "would remove 2 records" in capsys.readouterr().out
+    assert main(["materials", "remove", "mp-1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["mp-1"]
+    assert main(["materials", "remove", "--source", "Materials Project", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["mp-2"]
+    assert main(["materials", "search", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    assert main(["verify"]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["materials", "remove"], "name records or a source"),
+        (["materials", "remove", "mp-1", "--source", "S"], "name records or a source"),
         (["materials", "show", "mp-404"], "no material 'mp-404'"),
         (["materials", "search", "--band-gap", "3..1"], "runs backwards"),
         (["materials", "search", "--band-gap", "x"], "is no range"),

@@ -262,6 +262,28 @@ def search_materials(
         return search(connection, where, sort=sort, descending=descending, limit=limit)
 
 
+def chosen_materials(library: Library, ids: Sequence[str], source: str | None) -> list[str]:
+    """Return the ids of the records that are named, or that `source` has given.
+
+    Raises:
+        BadInput: neither or both were given, or no record comes from `source`.
+        NotInLibrary: there is no record of that id.
+    """
+    from ingest.materials import ids_of_source, sources
+
+    if bool(ids) == bool(source):
+        raise BadInput("name records or a source, one of the two", hint="matlit materials remove mp-149, or --source S")
+    if not source:
+        return list(dict.fromkeys(library.material(given).material_id for given in ids))
+    with library.reading() as connection:
+        found = ids_of_source(connection, source)
+        known = sources(connection)
+    if not found:
+        told = ", ".join(f"{name!r} ({number:,})" for name, number in known.items()) or "no record at all"
+        raise BadInput(f"no record comes from {source!r}", hint=f"The library holds records from {told}")
+    return found
+
+
 def parse_range(text: str | None, option: str) -> tuple[float | None, float | None] | None:
     """Read `1..3`, `1..`, `..3` or `2`. Raises BadInput where it is none, or runs backwards."""
     if text is None:

@@ -29,12 +29,15 @@ from ingest.materials.store import (
     MaterialFilter,
     Polymorphs,
     count,
+    delete,
     element_rows,
     find,
+    ids_of_source,
     insert,
     polymorphs,
     row,
     search,
+    sources,
 )
 from ingest.materials.text import to_chunk, to_text
 
@@ -60,9 +63,11 @@ __all__ = [
     "convert",
     "count",
     "crystal_system",
+    "delete",
     "element_rows",
     "find",
     "formula_key",
+    "ids_of_source",
     "insert",
     "lattice_matrix",
     "merged",
@@ -71,6 +76,7 @@ __all__ = [
     "reduced_formula",
     "row",
     "search",
+    "sources",
     "to_chunk",
     "to_text",
 ]

@@ -91,6 +91,25 @@ def insert(connection: sqlite3.Connection, records: Sequence[Material]) -> None:
     connection.executemany(INSERT_ELEMENT, links)
 
 
+def delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Take records out, not their chunks."""
+    rows = [(each,) for each in ids]
+    connection.executemany("DELETE FROM material_elements WHERE material_id = ?", rows)
+    connection.executemany("DELETE FROM materials WHERE material_id = ?", rows)
+
+
+def sources(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many records each source has given, the largest first."""
+    sql = "SELECT source, count(*) FROM materials GROUP BY source ORDER BY count(*) DESC, source"
+    return dict(connection.execute(sql).fetchall())
+
+
+def ids_of_source(connection: sqlite3.Connection, source: str) -> list[str]:
+    """Return the ids of all records that `source` has given, sorted."""
+    sql = "SELECT material_id FROM materials WHERE source = ? ORDER BY material_id"
+    return [row[0] for row in connection.execute(sql, (source,))]
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A record as the library holds it: the text of its chunk ("" where it has none), and whether that has a vector."""

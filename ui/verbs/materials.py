@@ -119,6 +119,29 @@ def search(context: Context, /, sort: str, descending: bool, limit: int, **filte
     return DONE
 
 
+@materials.command(
+    "remove",
+    examples="""matlit materials remove mp-149 mp-390
+    matlit materials remove --source "Materials Project" --dry-run""",
+)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--source", metavar="S", help="All records that came from this source, as `materials show` names it.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.pass_obj
+def remove(context: Context, ids: tuple[str, ...], source: str | None, dry_run: bool) -> int:
+    """Take records out of the library, with all that makes them found."""
+    from ui.engine import chosen_materials
+
+    target = library(context)
+    chosen = chosen_materials(target, ids, source)
+    if not dry_run:
+        with target.writer("materials remove") as writer:
+            writer.remove_materials(chosen)
+    verb = "would remove" if dry_run else "removed"
+    emit(context, chosen, lambda: click.echo(f"{verb} {len(chosen)} record{'' if len(chosen) == 1 else 's'}"))
+    return DONE
+
+
 # --- how it looks -----------------------------------------------------------------------------------------------------
 
 
