@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from assistant import prompts
+from assistant import prompts, quoting
 from assistant.answer import Answer
 from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Usage
 from assistant.checking import Checked, check, is_echo, says_nothing
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
-from assistant.quoting import MAX_QUOTES, computed_note, quote, said_by, tool_lines
+from assistant.quoting import computed_note, said_by, tool_lines
 from assistant.sources import Sources, plain
 from assistant.steps import Ran
 from assistant.tools import Tool, ToolOutput, ToolResult, call
@@ -161,9 +161,12 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
     checked = check(text, work.sources, results, papers, question=work.found.question.text, language=work.language)
     work.trace += checked.trace
     if says_nothing(text):
+        # Small models give up on passages that do answer; how well these fit was measured better than they judge.
+        if work.planned and work.found.support.probability >= quoting.ANSWERS_ABOVE:
+            return (yield from _quoted(work, text, prompts.UNANSWERED))
         return _abstained(work)
     if work.planned and is_echo(work.found.question.text, text):
-        return (yield from _quoted(work, text))
+        return (yield from _quoted(work, text, prompts.ECHO))
     return _answered(work, checked, papers)
 
 
@@ -410,13 +413,20 @@ def _answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer
     )
 
 
-def _quoted(work: Work, text: str) -> Generator[Event, None, Answer]:
-    """Return the best sentences instead of a model's text that only says the question over again."""
-    yield Note(prompts.ECHO[work.language])
-    work.trace.append({"step": "echo", "text": text})
+def _quoted(work: Work, text: str, why: Mapping[prompts.Language, str]) -> Generator[Event, None, Answer]:
+    """Return the best sentences instead of a model's text that says nothing, or the question over again."""
+    yield Note(why[work.language])
+    work.trace.append({"step": "quoted", "instead_of": text})
     library = work.sources.library
-    embedder = library.info.embedder.name
-    answer = quote(library, work.found, quotes=MAX_QUOTES, embedder=embedder, ran=work.ran, model=work.model.spec)
+    answer = quoting.quote(
+        library,
+        work.found,
+        quotes=quoting.MAX_QUOTES,
+        embedder=library.info.embedder.name,
+        ran=work.ran,
+        model=work.model.spec,
+        instead=why[work.language],
+    )
     bare = _unanswered(work)
     return replace(answer, usage=bare.usage, trace=bare.trace, tool_calls=bare.tool_calls)
 

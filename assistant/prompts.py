@@ -87,6 +87,10 @@ ECHO: dict[Language, str] = {
     "en": "The model only repeated the question, so the best passages are quoted instead.",
     "ja": "モデルが質問を繰り返しただけなので、代わりに最も近い箇所を引用します。",
 }
+UNANSWERED: dict[Language, str] = {
+    "en": "The model found no answer in the passages; these come closest, word for word:",
+    "ja": "モデルは答えを見つけられませんでした。質問に最も近い箇所を原文のまま引用します:",
+}
 TRANSLATION: dict[Language, str] = {"en": "Translation: {text}", "ja": "訳: {text}"}
 PAGE: dict[Language, str] = {"en": "p. {page}", "ja": "{page}ページ"}
 BEFORE: dict[Language, str] = {"en": "Before it: {context}", "ja": "直前の文: {context}"}

@@ -22,11 +22,18 @@ ANSWERS_ABOVE = 0.5  # probability that the best sentences answer the question
 
 
 def quote(
-    library: Library, found: Findings, *, quotes: int, embedder: str, ran: Sequence[Ran] = (), model: str = MODEL
+    library: Library,
+    found: Findings,
+    *,
+    quotes: int,
+    embedder: str,
+    ran: Sequence[Ran] = (),
+    model: str = MODEL,
+    instead: str = "",
 ) -> Answer:
     """Return what the tools said and the best sentences of `found`, or a refusal where there is neither.
 
-    `model` names another model whose own answer this stands in for.
+    Where this stands in for the answer of another model, `model` is its name and `instead` says why.
     """
     said = said_by(ran)
     weak = found.support.probability < ANSWERS_ABOVE
@@ -41,7 +48,7 @@ def quote(
     citations = tuple(cite(n, one.candidate, papers) for n, one in enumerate(chosen, 1))
     notes = _notes(found.question, embedder)
     alone = model == MODEL
-    heading = (prompts.QUOTES if alone else prompts.ECHO)[language]
+    heading = instead or prompts.QUOTES[language]
     footer = [*notes, prompts.CONNECT_MODEL[language]] if alone else notes
     text = [heading, *quoted(citations, language), *([""] if footer else []), *footer]
     if said:

@@ -1,6 +1,6 @@
 """A small model under our loop, beside the quotes alone and beside the same model given the same passages bare.
 
-    python -m benchmarks.agent --library FOLDER --rows FILE [--arms extractive ours bare http] [--seconds 540]
+    python -m benchmarks.agent --library FOLDER --rows FILE [--arms extractive ours bare] [--seconds 540]
     python -m benchmarks.agent --rows FILE --report      prints the figures of all rows
     python -m benchmarks.agent --overhead                what our loop costs per step, with a scripted model
 
@@ -35,9 +35,12 @@ from benchmarks.models import QWEN
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 COUNT = 40
 SEED = 0
+# Looked at while prompts and loop were made: every twelfth of the first 121, and the first two of this run.
+SEEN = frozenset({*(f"q{number:03}" for number in range(1, 122, 12)), "q099", "q108"})
 PATIENCE_S = 900.0  # the machine may be busy with other work
 MANNER = Manner(bounds=Bounds(max_seconds=PATIENCE_S))
 ARMS = ("extractive", "ours", "bare", "http")
+USUAL = ("extractive", "ours", "bare")
 BARE = "Answer the question from the passages.\n\n{passages}\n\nQuestion: {question}\nAnswer:"
 
 
@@ -45,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", type=Path)
     parser.add_argument("--rows", type=Path)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(USUAL))
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seconds", type=float, default=540.0, help="stop after so long; run again to go on")
     parser.add_argument("--report", action="store_true")
@@ -82,8 +85,10 @@ def run(library: Path, rows: Path, arms: list[str], *, count: int, seconds: floa
             if time.monotonic() > ends:
                 print(f"time is up; {len(left)} were left, run again")
                 return
+            began = time.process_time()
             answer, missed = asking[arm](gold)
             row = row_of(arm, gold, answer, names, bare_unsupported=missed)
+            row["cpu_seconds"] = time.process_time() - began  # llama.cpp computes in this process
             with rows.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             print(arm, gold.id, f"{answer.seconds:.1f} s", answer.text[:80].replace("\n", " "), flush=True)
@@ -143,6 +148,7 @@ def row_of(
         "claims": len(answer.claims),
         "unsupported": unsupported if bare_unsupported is None else bare_unsupported,
         "abstained": answer.abstained,
+        "quoted": any(step["step"] == "quoted" for step in answer.trace),
         "seconds": answer.seconds,
         "usage": dict(answer.usage),
         "cited": [[c.title, c.page, c.status, c.quote] for c in answer.citations],
@@ -157,14 +163,16 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def report(file: Path) -> None:
-    """Print the figures of every arm."""
+    """Print the figures of every arm, and again of the questions that nobody had looked at."""
     rows = read_rows(file)
-    for arm in ARMS:
-        of_arm = [row for row in rows if row["arm"] == arm]
-        if of_arm:
-            print(f"\n{arm} (n={len(of_arm)}, of which {sum(row['answerable'] for row in of_arm)} answerable)")
-            for name, values in figures(of_arm).items():
-                print(f"  {name:<34} {values}")
+    for part, kept in (("all", rows), ("not seen before", [row for row in rows if row["id"] not in SEEN])):
+        for arm in ARMS:
+            of_arm = [row for row in kept if row["arm"] == arm]
+            if of_arm:
+                answerable = sum(row["answerable"] for row in of_arm)
+                print(f"\n{arm}, {part} (n={len(of_arm)}, of which {answerable} answerable)")
+                for name, values in figures(of_arm).items():
+                    print(f"  {name:<34} {values}")
 
 
 def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -191,8 +199,10 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "abstained on answerable": bootstrap_mean(
             [a for a, r in zip(abstained, right, strict=True) if not r], seed=SEED
         ),
+        "quotes in place of the model's text": sum(row.get("quoted", False) for row in rows),
         "characters per answer (median)": statistics.median(row["words"] for row in rows),
         "seconds (median, p90)": f"{statistics.median(seconds):.1f}, {seconds[int(0.9 * len(seconds))]:.1f}",
+        "processor seconds (median)": f"{statistics.median(row.get('cpu_seconds', 0.0) for row in rows):.1f}",
     }
 
 

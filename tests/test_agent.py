@@ -205,6 +205,16 @@ def test_a_small_model_that_repeats_the_question_is_replaced_by_quotes(ask) -> N
     assert answer.usage["calls"] == 1
 
 
+def test_a_small_model_that_gives_up_on_passages_that_answer_is_replaced_by_quotes(ask) -> None:  # type: ignore[no-untyped-def]
+    chat = ChatModel.scripted([prompts.NO_ANSWER])
+    chat.backend.native_tools = False
+    answer, _ = ask(None, model=chat)
+    assert answer.text.startswith(prompts.UNANSWERED["en"])
+    assert "163 mAh" in answer.text
+    assert {claim.status for claim in answer.claims} == {"verified"}
+    assert {"step": "quoted", "instead_of": prompts.NO_ANSWER} in answer.trace
+
+
 def test_passages_are_data_in_the_user_turn_and_never_in_the_system_prompt(ask) -> None:  # type: ignore[no-untyped-def]
     _, model = ask([RIGHT])
     system, user = model.backend.requests[0].messages
