@@ -8,12 +8,10 @@ was written goes through `assistant.checking`.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from assistant import prompts, quoting
@@ -23,10 +21,12 @@ from assistant.checking import Checked, check, is_echo, says_nothing
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
 from assistant.quoting import computed_note, said_by, tool_lines
+from assistant.react import instructions, read_step, step_schema, takes_steps, turns
 from assistant.sources import Sources, plain
 from assistant.steps import Ran
 from assistant.tools import Tool, ToolOutput, ToolResult, call
-from ingest.errors import BadInput
+from assistant.written import Shown, answer_part, with_written_calls
+from ingest.errors import ModelError
 from ingest.library import Library
 
 Loop = Literal["auto", "tools", "planned"]
@@ -81,6 +81,7 @@ class Work:
     usage: Usage = field(default_factory=Usage)
     began: float = field(default_factory=time.monotonic)
     seen: dict[str, int] = field(default_factory=dict)
+    refused: bool = False  # the server takes no schema
     trace: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
@@ -90,10 +91,18 @@ class Work:
 
     @property
     def strategy(self) -> prompts.Strategy:
-        """The strategy in force: of itself, small models get examples, since those teach them to cite."""
-        if self.manner.strategy != "auto":
-            return self.manner.strategy
-        return "few-shot" if self.planned else "zero-shot"
+        """The strategy in force."""
+        return "zero-shot" if self.manner.strategy == "auto" else self.manner.strategy
+
+    @property
+    def brief(self) -> bool:
+        """Whether the model is asked in few words, as small ones are where no strategy was chosen."""
+        return self.planned and self.manner.strategy == "auto"
+
+    @property
+    def by_steps(self) -> bool:
+        """Whether each step is asked for by a JSON schema."""
+        return takes_steps(self.model) and not self.refused
 
     @property
     def planned(self) -> bool:
@@ -119,24 +128,6 @@ def is_planned(model: ChatModel, loop: Loop) -> bool:
     if loop == "auto":
         return model.local and not model.native_tools
     return loop == "planned"
-
-
-def read_examples(path: Path) -> tuple[prompts.Example, ...]:
-    """Read few-shot examples: JSON lines with `question`, `sources` (a list of texts) and `answer`.
-
-    Raises:
-        BadInput: the file cannot be read, or a line of it is no example.
-    """
-    form = 'Each line is {"question": "…", "sources": ["…"], "answer": "… [1]."}'
-    try:
-        lines = [line for line in path.expanduser().read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the examples in {str(path)!r}: {error}", hint=form) from error
-    try:
-        read = [json.loads(line) for line in lines]
-        return tuple(prompts.Example(one["question"], tuple(one["sources"]), one["answer"]) for one in read)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{str(path)!r} holds a line that is no example: {error!r}", hint=form) from error
 
 
 def gather(library: Library, found: Findings, model: ChatModel, manner: Manner) -> Sources:
@@ -187,14 +178,21 @@ def data_of(work: Work) -> str:
 
 
 def _conversation(work: Work) -> list[Message]:
-    system = prompts.system(work.strategy, language=work.language, tools=bool(_specs(work)))
+    specs = _specs(work)
+    system = prompts.system(work.strategy, language=work.language, tools=bool(specs))
+    if specs and work.by_steps:
+        system += instructions(specs)
     asked = prompts.question(work.found.question.text, data=data_of(work), language=work.language)
+    if work.brief:
+        system = prompts.BRIEF_SYSTEM[work.language]
+        passages = "\n\n".join(source.briefly() for source in work.sources.all)
+        asked = prompts.BRIEF[work.language].format(passages=passages, question=work.found.question.text)
     examples = _examples(work) if work.strategy == "few-shot" else []
     work.trace.append(
         {
             "step": "prompt",
             "hash": prompts.digest(system, *(message.content for message in examples)),
-            "strategy": work.strategy,
+            "strategy": "brief" if work.brief else work.strategy,
             "sources": len(work.sources.all),
             "planned": work.planned,
         }
@@ -239,12 +237,8 @@ def _loop(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
         calls = reply.tool_calls if specs else ()
         if not calls:
             return reply.text
-        messages.append(replace(reply.message, tool_calls=calls))
         results = yield from _run_all(work, calls)
-        messages += [
-            Message("tool", _result_shown(result), tool_call_id=one.id, name=one.name)
-            for one, result in zip(calls, results, strict=True)
-        ]
+        messages += _turns(work, replace(reply, tool_calls=calls), results)
         reached = work.exhausted() or ("the same call again" if _circles(work) else "")
         if reached:
             yield Note(f"stopped calling tools: {reached}")
@@ -253,6 +247,18 @@ def _loop(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
                 return (yield from _last_words(work, messages))
             specs = []
             messages.append(Message("user", prompts.ANSWER_NOW.format(no_answer=prompts.NO_ANSWER)))
+
+
+def _turns(work: Work, reply: Reply, results: Sequence[ToolResult]) -> list[Message]:
+    """Return the calls and what came of them as turns of the conversation."""
+    shown = [_result_shown(result) for result in results]
+    if work.by_steps:
+        return turns(reply, shown)
+    answers = [
+        Message("tool", text, tool_call_id=one.id, name=one.name)
+        for one, text in zip(reply.tool_calls, shown, strict=True)
+    ]
+    return [reply.message, *answers]
 
 
 def _last_words(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
@@ -269,73 +275,45 @@ def _last_words(work: Work, messages: list[Message]) -> Generator[Event, None, s
 
 def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -> Generator[Event, None, Reply]:
     """One call of the model, its text as deltas; what looks like a call or like thinking is held back."""
+    shown = Shown(thinks=work.strategy == "cot")
+    stepwise = bool(specs) and work.by_steps
+    try:
+        reply = yield from _stream(
+            work, messages, shown, **({"schema": step_schema(specs)} if stepwise else {"tools": specs})
+        )
+    except ModelError as error:
+        if not stepwise or type(error) is not ModelError:  # the subclasses say what else is wrong
+            raise
+        work.refused = True
+        work.trace.append({"step": "no schema", "error": str(error)})
+        return (yield from _write(work, messages, specs))
+    work.usage += reply.usage
+    reply = read_step(reply, specs)
+    reply = with_written_calls(reply, specs)
+    work.trace.append({"step": "model", "calls": [one.name for one in reply.tool_calls], "finish": reply.finish})
+    if reply.tool_calls:
+        return reply
+    text = answer_part(reply.text, thinks=work.strategy == "cot")
+    if not shown.open and text:
+        yield TextDelta(text)
+    return replace(reply, text=text)
+
+
+def _stream(work: Work, messages: Sequence[Message], shown: Shown, **asked: Any) -> Generator[Event, None, Reply]:
+    """Let the model write one reply, within the time that is left."""
     seconds = max(work.manner.bounds.max_seconds - (time.monotonic() - work.began), 1.0)
-    most = THINKING_TOKENS if work.strategy == "cot" else ANSWER_TOKENS
-    shown = _Shown(thinks=work.strategy == "cot")
-    reply: Reply | None = None
+    most = THINKING_TOKENS if shown.thinks else ANSWER_TOKENS
     # A model on this machine is as slow as the machine is busy: only the bound on the whole ends it.
     timeout_s = seconds if work.model.local else min(seconds, work.model.timeout_s)
-    for item in work.model.stream(messages, tools=specs, max_tokens=most, timeout_s=timeout_s):
+    reply: Reply | None = None
+    for item in work.model.stream(messages, max_tokens=most, timeout_s=timeout_s, **asked):
         if isinstance(item, Reply):
             reply = item
         elif isinstance(item, Delta) and (text := shown.more(item.text)):
             yield TextDelta(text)
     if reply is None:
         raise RuntimeError("the model's stream ended without a reply")
-    work.usage += reply.usage
-    reply = _with_written_calls(reply, specs)
-    work.trace.append({"step": "model", "calls": [one.name for one in reply.tool_calls], "finish": reply.finish})
-    if reply.tool_calls:
-        return reply
-    if rest := shown.rest():
-        yield TextDelta(rest)
-    return replace(reply, text=answer_part(reply.text, thinks=work.strategy == "cot"))
-
-
-def answer_part(text: str, *, thinks: bool) -> str:
-    """Return what stands below the last "Answer:" line of a model that was told to think first."""
-    if not thinks:
-        return prompts.ANSWER_LINE.sub("", text, count=1).strip() if prompts.ANSWER_LINE.match(text) else text.strip()
-    found = list(prompts.ANSWER_LINE.finditer(text))
-    return text[found[-1].end() :].strip() if found else text.strip()
-
-
-@dataclass(slots=True)
-class _Shown:
-    """Decides which of the arriving text may be shown at once."""
-
-    thinks: bool
-    held: str = ""
-    open: bool = False
-
-    def more(self, text: str) -> str:
-        if self.open:
-            return text
-        self.held += text
-        if self.thinks:
-            found = prompts.ANSWER_LINE.search(self.held)
-            ready = self.held[found.end() :] if found else ""
-        else:
-            start = self.held.lstrip()
-            calls = start.startswith(("{", "```", "<tool_call", "<")) or len(start) < 12
-            ready = "" if calls or prompts.NO_ANSWER.startswith(start[: len(prompts.NO_ANSWER)]) else self.held
-        self.open = bool(ready)
-        return ready
-
-    def rest(self) -> str:
-        """Return what was held back, once it is known to be the answer."""
-        return "" if self.open else answer_part(self.held, thinks=self.thinks)
-
-
-_CALL_LIKE = re.compile(r'^\s*(?:```(?:json)?\s*)?\{\s*"name"\s*:\s*"([\w.-]{1,64})"\s*,\s*"(?:arguments|parameters)"')
-
-
-def _with_written_calls(reply: Reply, specs: Sequence[ToolSpec]) -> Reply:
-    """Return the reply with the call of an unknown tool that its text is; known ones were read by `ChatModel`."""
-    found = _CALL_LIKE.match(reply.text) if specs and not reply.tool_calls else None
-    if not found:
-        return reply
-    return replace(reply, text="", tool_calls=(ToolCall("call_0", found[1], {}),), finish="tool_calls")
+    return reply
 
 
 def _run_all(work: Work, calls: Sequence[ToolCall]) -> Generator[Event, None, list[ToolResult]]:

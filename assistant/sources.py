@@ -23,7 +23,7 @@ MOST_SOURCES = 12
 LONG_TABLE = 1600  # characters from which only the rows that were found are shown
 TITLE_CHARACTERS = 90
 _REFERENCE = re.compile(r"\s?\[\d{1,3}[a-z]?(?:\s*[,;–-]\s*\d{1,3}[a-z]?)*\]")
-_DELIMITER = re.compile(r"<(?=/?\s*(?:source|tool_result|attachment|question)s?\b)", re.IGNORECASE)
+_DELIMITER = re.compile(r"<(?=/?\s*(?:source|passage|tool_result|attachment|question)s?\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class Source:
         page = f' page="{self.page.number}"' if self.hit.chunk.kind != "material" else ""
         title = plain(self.hit.title)[:TITLE_CHARACTERS].replace('"', "'")
         return f'<source n="{self.n}" title="{title}"{page}>\n{_shown(self.evidence)}\n</source>'
+
+    def briefly(self) -> str:
+        """Return the source as a small model reads it: its number and its text alone."""
+        return f"[{self.n}] {_shown(self.evidence)}"
 
 
 @dataclass(slots=True)

@@ -194,7 +194,7 @@ class Writer:
         self._clear_pending()
 
     def remove_materials(self, ids: Sequence[str]) -> None:
-        """Take materials records out with their chunks and vectors, all at once; ids that are not there do not matter."""
+        """Take materials records out with their chunks and vectors, all at once; unknown ids do not matter."""
         with self._changing() as connection:
             gone = [each for one in catalog.with_chunks(connection, ids) for each in self._drop_chunks(connection, one)]
             materials.delete(connection, ids)

@@ -13,14 +13,14 @@ import pytest
 from papers import make_library
 
 from assistant import Answer, Assistant, journal, prompts
-from assistant.agent import Bounds, Manner, read_examples
+from assistant.agent import Bounds, Manner
 from assistant.chat import ChatModel, Message, ToolCall, Usage
 from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished, ToolStarted
 from assistant.providers.base import Reply
 from assistant.providers.scripted import ScriptedBackend
 from assistant.tools import read_only
 from ingest.embed import Embedder, make_embedder
-from ingest.errors import BadInput
+from ingest.errors import BadInput, ModelError
 from ingest.library import Library
 
 QUESTION = "What initial discharge capacity did the LiFePO4 cathode deliver at 0.1 C?"
@@ -46,6 +46,9 @@ def ask(library: Library, embedder: Embedder):  # type: ignore[no-untyped-def]  
         return assistant.ask(question, **(options or {})), chat
 
     return asked
+
+
+CALL = '{"name": "calculator", "arguments": {"expression": "1+1"}}'
 
 
 def calls(*names_and_arguments: tuple[str, object]) -> dict[str, object]:
@@ -179,10 +182,78 @@ def test_a_tool_that_may_change_something_runs_only_where_it_is_allowed(ask) -> 
 
 
 def test_a_call_written_as_text_is_a_call_where_the_model_has_no_better_way(ask) -> None:  # type: ignore[no-untyped-def]
-    chat = ChatModel.scripted(['```json\n{"name": "calculator", "arguments": {"expression": "1+1"}}\n```', RIGHT])
-    chat.backend.native_tools = False
+    chat = without_tools([f"```json\n{CALL}\n```", RIGHT], json_schema=False)
     answer, _ = ask(None, model=chat, manner=Manner(loop="tools"))
     assert answer.tool_calls[0]["result"]["value"] == 2
+
+
+def step(answer: str = "", *made: tuple[str, object], thought: str = "") -> str:
+    """Return what a model that is held to the schema of steps writes."""
+    calls = [{"name": name, "arguments": arguments} for name, arguments in made]
+    return json.dumps({"thought": thought, "calls": calls, "answer": answer})
+
+
+def without_tools(script: list[object], **more: object) -> ChatModel:
+    chat = ChatModel.scripted(script)
+    chat.backend.native_tools = False
+    for name, value in more.items():
+        setattr(chat.backend, name, value)
+    return chat
+
+
+def test_a_model_that_keeps_to_schemas_works_in_steps(ask) -> None:  # type: ignore[no-untyped-def]
+    made = [("calculator", {"expression": "1+1"}), ("telescope", {})]
+    chat = without_tools([step("", *made, thought="add"), step(RIGHT)])
+    answer, _ = ask(None, model=chat, manner=Manner(loop="tools"))
+    first, second = chat.backend.requests
+    assert first.tools == second.tools == ()
+    names = [each["properties"]["name"]["enum"] for each in first.schema["properties"]["calls"]["items"]["anyOf"]]
+    assert ["calculator"] in names
+    assert "calculator" in first.messages[0].content
+    assert [message.role for message in second.messages] == ["system", "user", "assistant", "user"]
+    assert "= 2" in second.messages[-1].content
+    assert "no tool named 'telescope'" in second.messages[-1].content
+    assert [claim.status for claim in answer.claims] == ["verified"]
+    assert answer.text == RIGHT
+
+
+def test_only_the_answer_of_a_step_is_streamed(library: Library, embedder: Embedder) -> None:
+    chat = without_tools([step("", ("calculator", {"expression": "1+1"})), step(RIGHT)])
+    assistant = Assistant(library, chat, embedder=embedder, keep_journal=False, manner=Manner(loop="tools"))
+    events = list(assistant.stream(QUESTION))
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == RIGHT
+    assert [type(event) for event in events if isinstance(event, ToolStarted | ToolFinished)] == [
+        ToolStarted,
+        ToolFinished,
+    ]
+
+
+def test_a_server_that_does_not_hold_to_the_schema_is_understood_all_the_same(ask) -> None:  # type: ignore[no-untyped-def]
+    fenced = '```json\n{"name": "calculator", "arguments": {"expression": "1+1"}}\n```'
+    chat = without_tools([fenced, f"Here it is: {step(RIGHT)}"])
+    answer, _ = ask(None, model=chat, manner=Manner(loop="tools"))
+    assert answer.tool_calls[0]["result"]["value"] == 2
+    assert answer.text == RIGHT
+    plain, _ = ask(None, model=without_tools([RIGHT]), manner=Manner(loop="tools"))
+    assert plain.text == RIGHT
+
+
+def test_a_server_that_refuses_the_schema_gets_tools_in_words(ask) -> None:  # type: ignore[no-untyped-def]
+    refused = ModelError("the server answered 400: response_format is not supported")
+    chat = without_tools([refused, *[{"tool_calls": []} | {"text": text} for text in (CALL, RIGHT)]])
+    answer, _ = ask(None, model=chat, manner=Manner(loop="tools"))
+    assert [request.schema is None for request in chat.backend.requests] == [False, True, True]
+    assert [bool(request.tools) for request in chat.backend.requests] == [False, True, True]
+    assert answer.tool_calls[0]["result"]["value"] == 2
+    assert answer.text == RIGHT
+
+
+def test_endless_steps_end_at_a_bound(ask) -> None:  # type: ignore[no-untyped-def]
+    endless = [step("", ("calculator", {"expression": f"{n}+1"})) for n in range(3)]
+    chat = without_tools([*endless, RIGHT])
+    answer, _ = ask(None, model=chat, manner=Manner(loop="tools", bounds=Bounds(max_steps=3)))
+    assert chat.backend.requests[-1].schema is None
+    assert answer.text == RIGHT
 
 
 def test_a_small_model_gets_the_planners_results_and_writes_once(ask) -> None:  # type: ignore[no-untyped-def]
@@ -233,14 +304,14 @@ def test_thinking_aloud_is_no_part_of_the_answer(ask) -> None:  # type: ignore[n
 def test_own_examples_are_shown_by_the_few_shot_strategy(ask, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "examples.jsonl"
     file.write_text(json.dumps({"question": "Why blue?", "sources": ["It is blue."], "answer": "Blue [1]."}) + "\n")
-    manner = Manner(strategy="few-shot", examples=read_examples(file))
+    manner = Manner(strategy="few-shot", examples=prompts.read_examples(file))
     _, model = ask([RIGHT], manner=manner)
     roles = [message.role for message in model.backend.requests[0].messages]
     assert roles == ["system", "user", "assistant", "user"]
     assert "Why blue?" in model.backend.requests[0].messages[1].content
     file.write_text('{"question": "no answer"}\n')
     with pytest.raises(BadInput, match="no example"):
-        read_examples(file)
+        prompts.read_examples(file)
 
 
 def test_events_come_in_order_and_the_text_is_streamed(library: Library, embedder: Embedder) -> None:

@@ -90,7 +90,8 @@ def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assist
 
 def make_manner(settings: Settings, *, strategy: Strategy = "auto") -> Manner:
     """Return how a model is asked, by the settings. Raises BadInput where the file of examples is none."""
-    from assistant.agent import Bounds, Manner, read_examples
+    from assistant.agent import Bounds, Manner
+    from assistant.prompts import read_examples
 
     agent = settings.agent
     bounds = Bounds(agent.max_steps, agent.max_tokens, agent.max_seconds, agent.max_cost_usd)
