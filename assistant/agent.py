@@ -25,6 +25,7 @@ from assistant.react import instructions, read_step, step_schema, takes_steps, t
 from assistant.sources import Sources, plain
 from assistant.steps import Ran
 from assistant.tools import Tool, ToolOutput, ToolResult, call
+from assistant.tools.calling import MOST_SECONDS
 from assistant.written import Shown, answer_part, with_written_calls
 from ingest.errors import ModelError
 from ingest.library import Library
@@ -51,6 +52,22 @@ class Bounds:
     max_tokens: int = 100_000
     max_seconds: float = 300.0
     max_cost_usd: float = 0.5
+
+    def reached(self, used: Usage, *, began: float) -> str:
+        """Return which bound is reached by work that has `used` so much since `began`, "" while none is."""
+        if used.calls >= self.max_steps:
+            return f"{self.max_steps} steps"
+        if used.input_tokens + used.output_tokens >= self.max_tokens:
+            return f"{self.max_tokens:,} tokens"
+        if time.monotonic() - began >= self.max_seconds:
+            return f"{self.max_seconds:g} s"
+        if used.cost_usd is not None and used.cost_usd >= self.max_cost_usd > 0:
+            return f"{self.max_cost_usd:g} US dollars"
+        return ""
+
+    def seconds_left(self, began: float) -> float:
+        """Return how much of the time is left, at least a second."""
+        return max(self.max_seconds - (time.monotonic() - began), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +128,7 @@ class Work:
 
     def exhausted(self) -> str:
         """Return which bound is reached, "" while none is."""
-        bounds, used = self.manner.bounds, self.usage
-        if used.calls >= bounds.max_steps:
-            return f"{bounds.max_steps} steps"
-        if used.input_tokens + used.output_tokens >= bounds.max_tokens:
-            return f"{bounds.max_tokens:,} tokens"
-        if time.monotonic() - self.began >= bounds.max_seconds:
-            return f"{bounds.max_seconds:g} s"
-        if used.cost_usd is not None and used.cost_usd >= bounds.max_cost_usd > 0:
-            return f"{bounds.max_cost_usd:g} US dollars"
-        return ""
+        return self.manner.bounds.reached(self.usage, began=self.began)
 
 
 def is_planned(model: ChatModel, loop: Loop) -> bool:
@@ -301,7 +309,7 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
 
 def _stream(work: Work, messages: Sequence[Message], shown: Shown, **asked: Any) -> Generator[Event, None, Reply]:
     """Let the model write one reply, within the time that is left."""
-    seconds = max(work.manner.bounds.max_seconds - (time.monotonic() - work.began), 1.0)
+    seconds = work.manner.bounds.seconds_left(work.began)
     most = THINKING_TOKENS if shown.thinks else ANSWER_TOKENS
     # A model on this machine is as slow as the machine is busy: only the bound on the whole ends it.
     timeout_s = seconds if work.model.local else min(seconds, work.model.timeout_s)
@@ -344,8 +352,8 @@ def _run(work: Work, one: ToolCall, *, repeated: bool) -> ToolResult:
         return ToolResult(one.name, shown, None, f"there is no tool named {one.name!r}", f"The tools are: {known}")
     if not tool.read_only and not (work.confirm and work.confirm(tool.name, shown)):
         return ToolResult(one.name, shown, None, f"{one.name} may change something, and was not allowed to run")
-    left = max(work.manner.bounds.max_seconds - (time.monotonic() - work.began), 1.0)
-    return call(tool, arguments, name=one.name, timeout_s=min(left, 60.0))
+    left = work.manner.bounds.seconds_left(work.began)
+    return call(tool, arguments, name=one.name, timeout_s=min(left, MOST_SECONDS))
 
 
 def _count(work: Work, one: ToolCall) -> int:

@@ -323,11 +323,7 @@ class Assistant:
         return replace(answer, text=text, citations=citations, usage=usage)
 
     def _recorded(self, question: str, answer: Answer) -> Answer:
-        if not self._keep_journal:
-            return answer
-        prompt = next((str(step["hash"]) for step in answer.trace if step["step"] == "prompt"), "")
-        reason = journal.record(self.library.info.path, question, answer.to_json(), prompt=prompt)
-        return replace(answer, trace=(*answer.trace, {"step": "journal", "error": reason})) if reason else answer
+        return journal.recorded(self.library.info.path, question, answer) if self._keep_journal else answer
 
 
 class Chat:

@@ -9,10 +9,13 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assistant.answer import Answer
 
 FILE = "journal.sqlite"
 WAIT_S = 5.0  # for another process that is writing its own entry
@@ -52,6 +55,13 @@ def record(folder: Path, question: str, answer: Mapping[str, Any], *, prompt: st
     except sqlite3.OperationalError as error:
         return f"not in the journal {folder / FILE}: {error}"
     return ""
+
+
+def recorded(folder: Path, question: str, answer: Answer) -> Answer:
+    """Write one answer down, and return it; where that was not possible, its trace says why."""
+    prompt = next((str(step["hash"]) for step in answer.trace if step["step"] == "prompt"), "")
+    reason = record(folder, question, answer.to_json(), prompt=prompt)
+    return replace(answer, trace=(*answer.trace, {"step": "journal", "error": reason})) if reason else answer
 
 
 def rate(folder: Path, *, question: str, helpful: bool, note: str = "") -> str:

@@ -140,10 +140,11 @@ WITH_TOOLS = """
 - Look things up with the tools where the sources do not suffice, several at once where they do not depend on one \
 another. When you have what you need, answer in words."""
 WITH_STEPS = """
-- Work in steps. Each step is one JSON object and nothing else: {"thought": "what is still needed", "calls": [{"name": \
-"a tool", "arguments": {}}], "answer": ""}. Call tools where sources and results do not suffice. When they do, leave \
-"calls" empty and write the answer, in words and with its source numbers, into "answer".
-- These are the tools, one a line:"""
+- Work in steps. Each step is one JSON object and nothing else: {{"thought": "what is still needed", \
+"calls": [{{"name": "a tool", "arguments": {{}}}}], "answer": ""}}. Call tools where sources and results do not \
+suffice. When they do, leave "calls" empty and write the answer, in words and with its source numbers, into "answer".
+- These are the tools, one a line:
+{tools}"""
 QUESTION = """{data}
 
 Question: {question}
@@ -198,6 +199,12 @@ DIGEST: dict[Language, str] = {
 NOTHING_QUOTED: dict[Language, str] = {
     "en": "Nothing fitting was found in: {titles}",
     "ja": "該当する箇所が見つからなかった論文: {titles}",
+}
+STOPPED: dict[Language, str] = {
+    "en": "The review stopped at its bound of {reached}, with {done} of {parts} parts of the papers read. "
+    "[agent] max_seconds, max_tokens and max_cost_usd in the settings allow more.",
+    "ja": "上限({reached})に達したため、論文の {parts} 部分のうち {done} 部分を読んだところで終わりました。"
+    "設定の [agent] max_seconds、max_tokens、max_cost_usd で増やせます。",
 }
 NOTES = """You take notes for a review of papers on materials, from numbered sources.
 

@@ -54,7 +54,7 @@ def instructions(tools: Sequence[ToolSpec]) -> str:
         json.dumps({"name": one.name, "does": one.description, "arguments": one.parameters}, ensure_ascii=False)
         for one in tools
     ]
-    return "\n".join([prompts.WITH_STEPS, *listed])
+    return prompts.WITH_STEPS.format(tools="\n".join(listed))
 
 
 def read_step(reply: Reply, tools: Sequence[ToolSpec]) -> Reply:

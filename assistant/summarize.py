@@ -7,20 +7,24 @@ and conclusions) become numbered sources. A model writes from those alone; witho
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from assistant import extractive, prompts, quoting
+from assistant import extractive, journal, prompts, quoting
+from assistant.agent import Bounds
 from assistant.answer import Answer
 from assistant.chat import ChatModel, Message, Reply, Usage
 from assistant.checking import check, says_nothing
 from assistant.events import Answered, Event, Note, Started, TextDelta
 from assistant.evidence import papers_of
+from assistant.pricing import with_cost
 from assistant.question import Question, understand
 from assistant.sources import Sources, about_tokens
 from ingest.embed import Embedder
-from ingest.errors import BadInput
+from ingest.errors import BadInput, ModelError
 from ingest.library import Library
 from ingest.records import Chunk, Filter, Hit, Paper
 
@@ -49,9 +53,20 @@ class Review:
 
 
 def summarize(
-    library: Library, embedder: Embedder, review: Review, *, model: ChatModel | None = None
+    library: Library,
+    embedder: Embedder,
+    review: Review,
+    *,
+    model: ChatModel | None = None,
+    bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+    journal_in: Path | None = None,
+    keep_journal: bool = True,
 ) -> Iterator[Event]:
     """Write a review, event by event; the last is `Answered`.
+
+    `bounds` end the work of a model by tokens, seconds and US dollars (not by steps: how many there are follows from
+    the papers). What it has written by then is the review, and says how far it got. The review is written to the
+    journal of the library, or of the one in `journal_in`.
 
     Raises:
         BadInput: there is no paper to review, or there are more than 200.
@@ -62,7 +77,9 @@ def summarize(
         raise BadInput(
             f"{count} papers cannot be reviewed: it takes 1 to {MOST_PAPERS}", hint="Name papers, or ask with --query"
         )
-    return _events(library, embedder, review, model)
+    folder = (journal_in or library.info.path) if keep_journal else None
+    work = _Work(library, review, model, replace(bounds, max_steps=sys.maxsize))
+    return _events(work, embedder, folder)
 
 
 def papers_about(library: Library, embedder: Embedder, query: str, *, most: int) -> tuple[Paper, ...]:
@@ -74,19 +91,43 @@ def papers_about(library: Library, embedder: Embedder, query: str, *, most: int)
     return tuple(library.paper(source) for source in list(dict.fromkeys(hit.chunk.source for hit in hits))[:most])
 
 
-def _events(library: Library, embedder: Embedder, review: Review, model: ChatModel | None) -> Iterator[Event]:
+@dataclass(slots=True)
+class _Work:
+    """A review being written: from what, by whom, within which bounds, and what has been used up."""
+
+    library: Library
+    review: Review
+    model: ChatModel | None
+    bounds: Bounds
+    used: Usage = field(default_factory=Usage)
+    began: float = field(default_factory=time.monotonic)
+    reached: str = ""  # the bound that has ended it
+
+    def stops(self, model: ChatModel, data: str = "") -> bool:
+        """Whether a bound is reached, or would be by reading `data`; `reached` then says which."""
+        reading = Usage(about_tokens(data) + OVERHEAD_TOKENS) if data else Usage()
+        used = self.used + with_cost(reading, model.spec, local=model.local)
+        self.reached = self.bounds.reached(used, began=self.began)
+        return bool(self.reached)
+
+
+def _events(work: _Work, embedder: Embedder, folder: Path | None) -> Iterator[Event]:
     began = time.perf_counter()
-    yield Started(review.query or prompts.REVIEW_OF[review.language], model.spec if model else quoting.MODEL, "auto")
+    review, model = work.review, work.model
+    asked = review.query or prompts.REVIEW_OF[review.language]
+    yield Started(asked, model.spec if model else quoting.MODEL, "auto")
     best: dict[str, list[extractive.Ranked]] = {}
     for place, paper in enumerate(review.papers, 1):
-        best[paper.id] = _best(library, embedder, paper, review.query)
+        best[paper.id] = _best(work.library, embedder, paper, review.query)
         yield Note(f"{place} of {len(review.papers)}: {paper.title}")
     if model is None:
-        answer = _digest(library, review, best)
+        answer = _digest(work.library, review, best)
         yield TextDelta(answer.text)
     else:
-        answer = yield from _written(library, review, best, model)
-    yield Answered(replace(answer, seconds=time.perf_counter() - began))
+        work.began = time.monotonic()  # what is bounded is the model's work
+        answer = yield from _written(work, best, model)
+    answer = replace(answer, seconds=time.perf_counter() - began)
+    yield Answered(journal.recorded(folder, asked, answer) if folder else answer)
 
 
 def _best(library: Library, embedder: Embedder, paper: Paper, query: str) -> list[extractive.Ranked]:
@@ -127,12 +168,10 @@ def _digest(library: Library, review: Review, best: dict[str, list[extractive.Ra
     return quoting.from_quotes("\n".join(lines), citations, tuple(papers.values()))
 
 
-def _written(
-    library: Library, review: Review, best: dict[str, list[extractive.Ranked]], model: ChatModel
-) -> Generator[Event, None, Answer]:
+def _written(work: _Work, best: dict[str, list[extractive.Ranked]], model: ChatModel) -> Generator[Event, None, Answer]:
     """Let the model write the review from the sources, over as many steps as its context asks for."""
-    sources = Sources(library)
-    for paper in review.papers:
+    sources = Sources(work.library)
+    for paper in work.review.papers:
         sources.add_windows(best[paper.id], tokens=TOKENS_PER_PAPER)
     room = model.context_tokens - WRITTEN_TOKENS - OVERHEAD_TOKENS
     if room < TOKENS_PER_PAPER:
@@ -140,24 +179,51 @@ def _written(
             f"{model.spec} reads {model.context_tokens:,} tokens at once, too few for a review",
             hint="Take a model with a longer context, or --model extractive for a digest of quotes",
         )
-    used = [Usage()]
     parts = _grouped([source.shown() for source in sources.all], room)
     while len(parts) > 1:
         yield Note(f"reading in {len(parts)} parts")
-        notes = []
-        for part in parts:
-            reply = yield from _call(model, prompts.NOTES, part, review, used, shown=False)
-            notes.append(reply.text.strip())
+        notes = yield from _notes(work, parts)
+        if len(notes) < len(parts):
+            return (yield from _stopped(work, sources, best, notes, len(parts)))
         shorter = _grouped(notes, room)
         parts = shorter if len(shorter) < len(parts) else [_cut(notes, room)]
-    reply = yield from _call(model, prompts.REVIEW, parts[0], review, used, shown=True)
-    papers = papers_of(library, [source.hit for source in sources.all])
-    return _checked(reply.text, sources, papers, review, model, used[0])
+    text = yield from _call(work, prompts.REVIEW, parts[0], shown=True)
+    if text is None:
+        return (yield from _stopped(work, sources, best, parts if work.used.calls else [], 1))
+    return _checked(work, text, sources)
 
 
-def _checked(
-    text: str, sources: Sources, papers: dict[str, Paper], review: Review, model: ChatModel, used: Usage
-) -> Answer:
+def _notes(work: _Work, parts: Sequence[str]) -> Generator[Event, None, list[str]]:
+    """Return the model's notes on each part, on fewer where a bound is reached."""
+    notes: list[str] = []
+    for part in parts:
+        text = yield from _call(work, prompts.NOTES, part, shown=False)
+        if text is None:
+            break
+        notes.append(text)
+    return notes
+
+
+def _stopped(
+    work: _Work, sources: Sources, best: dict[str, list[extractive.Ranked]], notes: Sequence[str], parts: int
+) -> Generator[Event, None, Answer]:
+    """Return what the model has noted down by the time a bound is reached; quotes where that is nothing."""
+    language = work.review.language
+    told = prompts.STOPPED[language].format(reached=work.reached, done=len(notes), parts=parts)
+    yield Note(told)
+    written = "\n".join(note for note in notes if not says_nothing(note))
+    if written:
+        answer = _checked(work, written, sources)
+    else:
+        digest = _digest(work.library, work.review, best)
+        answer = replace(digest, usage=work.used.to_json(), model=work.model.spec if work.model else quoting.MODEL)
+    stopped = {"step": "stopped", "reached": work.reached, "done": len(notes), "parts": parts}
+    return replace(answer, text=f"{answer.text}\n\n{told}", trace=(*answer.trace, stopped))
+
+
+def _checked(work: _Work, text: str, sources: Sources) -> Answer:
+    review = work.review
+    papers = papers_of(work.library, [source.hit for source in sources.all])
     question = review.query or prompts.REVIEW_OF["en"]
     judged = check(text, sources, (), papers, question=question, language=review.language)
     cited = {citation.paper: papers[citation.paper] for citation in judged.citations if citation.paper in papers}
@@ -167,17 +233,19 @@ def _checked(
         citations=judged.citations,
         claims=judged.claims,
         evidence=tuple(source.hit for source in sources.all),
-        usage=used.to_json(),
+        usage=work.used.to_json(),
         abstained=says_nothing(text),
-        model=model.spec,
+        model=work.model.spec if work.model else quoting.MODEL,
         trace=({"step": "prompt", "hash": fixed, "sources": len(sources.all)}, *judged.trace),
         papers=tuple(cited.values()),
     )
 
 
-def _call(
-    model: ChatModel, instructions: str, data: str, review: Review, used: list[Usage], *, shown: bool
-) -> Generator[Event, None, Reply]:
+def _call(work: _Work, instructions: str, data: str, *, shown: bool) -> Generator[Event, None, str | None]:
+    """Return what the model writes about `data`; None where a bound forbids the call or ends it."""
+    model, review = work.model, work.review
+    if model is None or work.stops(model, data):
+        return None
     about = review.query or prompts.REVIEW_OF["en"]
     messages = [
         Message(
@@ -185,16 +253,23 @@ def _call(
         ),
         Message("user", prompts.question(about, data=prompts.SOURCES.format(sources=data), language=review.language)),
     ]
+    left = work.bounds.seconds_left(work.began)
     reply: Reply | None = None
-    for item in model.stream(messages, max_tokens=WRITTEN_TOKENS):
-        if isinstance(item, Reply):
-            reply = item
-        elif shown:
-            yield TextDelta(item.text)
+    try:
+        timeout_s = left if model.local else min(left, model.timeout_s)
+        for item in model.stream(messages, max_tokens=WRITTEN_TOKENS, timeout_s=timeout_s):
+            if isinstance(item, Reply):
+                reply = item
+            elif shown:
+                yield TextDelta(item.text)
+    except ModelError:
+        if work.stops(model):  # it was our time that ran out
+            return None
+        raise
     if reply is None:
         raise RuntimeError("the model's stream ended without a reply")
-    used[0] += reply.usage
-    return reply
+    work.used += reply.usage
+    return reply.text.strip()
 
 
 def _grouped(texts: Sequence[str], room: int) -> list[str]:

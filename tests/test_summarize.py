@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from papers import make_library
 
-from assistant import Answer, prompts
+from assistant import Answer, journal, prompts
+from assistant.agent import Bounds
 from assistant.chat import ChatModel
 from assistant.events import Answered, Note, TextDelta
 from assistant.summarize import Review, papers_about, summarize
@@ -79,7 +80,8 @@ class Diligent:
         from assistant.providers.base import Reply, Usage
 
         self.requests.append(request.messages[-1].content)
-        return Reply(cite_everything(self.requests[-1]), (), Usage(1, 1, 0.0, 1), "stop", self.model)
+        text = cite_everything(self.requests[-1])
+        return Reply(text, (), Usage(len(self.requests[-1]) // 4, len(text) // 4, 0.0, 1), "stop", self.model)
 
     def stream(self, request):  # type: ignore[no-untyped-def]
         from assistant.chat import Delta
@@ -111,6 +113,72 @@ def test_a_short_context_maps_and_reduces_and_keeps_the_numbers(library: Library
     assert len({citation.paper for citation in answer.citations}) == COUNT
     assert answer.usage["calls"] == len(backend.requests)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == answer.text
+
+
+QUERY = "What is the ionic conductivity?"
+
+
+def bounded(library: Library, embedder: Embedder, bounds: Bounds, **more: object) -> tuple[Answer, Diligent]:
+    """Return a review of all papers within `bounds`, by a model that asks for many parts."""
+    backend = Diligent(6_000)
+    for name, value in more.items():
+        setattr(backend, name, value)
+    model = ChatModel(backend, spec="openai/gpt-4o-mini" if not backend.local else "scripted")
+    review = Review(tuple(library.papers()), QUERY)
+    *_, last = summarize(library, embedder, review, model=model, bounds=bounds, keep_journal=False)
+    assert isinstance(last, Answered)
+    return last.answer, backend
+
+
+def stopped(answer: Answer) -> dict[str, object]:
+    return dict(next(step for step in answer.trace if step["step"] == "stopped"))
+
+
+def test_a_review_ends_at_its_tokens_with_the_notes_it_has(library: Library, embedder: Embedder) -> None:
+    answer, backend = bounded(library, embedder, Bounds(max_tokens=6_000))
+    done = stopped(answer)
+    assert len(backend.requests) == done["done"] == 1
+    assert (done["reached"], done["parts"]) == ("6,000 tokens", 3)
+    assert {claim.status for claim in answer.claims} == {"verified"}
+    assert 10 < len(answer.papers) < COUNT
+    assert "1 of 3 parts" in answer.text.splitlines()[-1]
+
+
+def test_a_call_that_would_cost_too_much_is_not_made(library: Library, embedder: Embedder) -> None:
+    answer, backend = bounded(library, embedder, Bounds(max_cost_usd=0.0001), local=False)
+    assert backend.requests == []
+    assert stopped(answer)["reached"] == "0.0001 US dollars"
+    assert {citation.status for citation in answer.citations} == {"verified"}  # quotes instead
+    assert answer.usage["calls"] == 0
+
+
+def test_steps_are_no_bound_of_a_review(library: Library, embedder: Embedder) -> None:
+    answer, backend = bounded(library, embedder, Bounds(max_steps=1))
+    assert len(backend.requests) > 2
+    assert not any(step["step"] == "stopped" for step in answer.trace)
+
+
+def test_time_ends_a_review_in_the_middle_of_a_call(library: Library, embedder: Embedder) -> None:
+    model = ChatModel.scripted([{"text": "Garnet G1 has 0.01 mS/cm [1].", "seconds": 1.2}])
+    model.backend.local = True
+    asked = Review(tuple(library.papers()[:2]), QUERY)
+    *_, last = summarize(library, embedder, asked, model=model, bounds=Bounds(max_seconds=1.0), keep_journal=False)
+    assert isinstance(last, Answered)
+    assert stopped(last.answer)["reached"] == "1 s"
+    assert last.answer.citations
+
+
+def test_a_review_stands_in_the_journal(library: Library, embedder: Embedder, tmp_path: Path) -> None:
+    asked = Review(tuple(library.papers()), QUERY)
+    answer, _ = review(library, embedder, asked, ChatModel(Diligent(200_000), spec="scripted"))
+    [entry] = journal.entries(library.info.path, limit=1)
+    assert (entry.question, entry.answer["text"]) == (QUERY, answer.text)
+    assert entry.prompt == prompts.digest(prompts.NOTES, prompts.REVIEW)
+    before = len(journal.entries(library.info.path))
+    list(summarize(library, embedder, asked, keep_journal=False))
+    list(summarize(library, embedder, asked, journal_in=tmp_path))
+    assert len(journal.entries(library.info.path)) == before
+    assert journal.entries(tmp_path)[0].model == "extractive"
 
 
 def test_what_a_review_invents_is_marked(library: Library, embedder: Embedder) -> None:

@@ -72,20 +72,24 @@ def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assist
     from assistant import Assistant
 
     models = settings.models
-    options: dict[str, Any] = {"timeout_s": models.timeout_s}
-    if models.cache:
-        options["cache"] = Path(models.cache).expanduser()
     return Assistant(
         settings.library_path,
         models.role("answer"),
         manner=make_manner(settings, strategy=strategy),
-        model_options=options,
+        model_options=model_options(settings),
         translator=models.translate,
         offline=models.offline,
         download=settings.embedding.download,
         threads=settings.embedding.threads,
         rerank=settings.search.rerank,
     )
+
+
+def model_options(settings: Settings) -> dict[str, Any]:
+    """Return what the settings say of every language model: its time-out and the cache of its replies."""
+    models = settings.models
+    options: dict[str, Any] = {"timeout_s": models.timeout_s}
+    return options | ({"cache": Path(models.cache).expanduser()} if models.cache else {})
 
 
 def make_manner(settings: Settings, *, strategy: Strategy = "auto") -> Manner:
@@ -413,14 +417,24 @@ def run_summarize(
     if not (paths or query.strip()):
         raise BadInput("what shall be reviewed?", hint='Name papers, or: matlit summarize --query "…"')
     spec = settings.models.role("summarize")
-    model = None if spec == MODEL else ChatModel.from_spec(spec, offline=settings.models.offline)
+    model = (
+        None if spec == MODEL else ChatModel.from_spec(spec, offline=settings.models.offline, **model_options(settings))
+    )
     embedder = open_embedder(settings)
     with TemporaryDirectory() as temporary:
         folder = _library_of(settings, paths, Path(temporary) / "library", embedder) if paths else settings.library_path
         with Library.open(folder) as library:
             papers = _papers_at(library, paths) if paths else papers_about(library, embedder, query, most=limit)
             review = Review(papers[:limit], query, language or (understand(query).language if query else "en"))
-            yield summarize(library, embedder, review, model=model)
+            yield summarize(
+                library,
+                embedder,
+                review,
+                model=model,
+                bounds=make_manner(settings).bounds,
+                journal_in=settings.library_path,
+                keep_journal=settings.library_path.is_dir(),
+            )
 
 
 def _library_of(settings: Settings, paths: Sequence[str], own: Path, embedder: Embedder) -> Path:
