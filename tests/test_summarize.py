@@ -138,10 +138,10 @@ def test_a_review_ends_at_its_tokens_with_the_notes_it_has(library: Library, emb
     answer, backend = bounded(library, embedder, Bounds(max_tokens=6_000))
     done = stopped(answer)
     assert len(backend.requests) == done["done"] == 1
-    assert (done["reached"], done["parts"]) == ("6,000 tokens", 3)
+    assert (done["reached"], done["parts"]) == ("6,000 tokens", 2)
     assert {claim.status for claim in answer.claims} == {"verified"}
     assert 10 < len(answer.papers) < COUNT
-    assert "1 of 3 parts" in answer.text.splitlines()[-1]
+    assert "1 of 2 parts" in answer.text.splitlines()[-1]
 
 
 def test_a_call_that_would_cost_too_much_is_not_made(library: Library, embedder: Embedder) -> None:
