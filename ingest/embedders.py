@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from ingest import hub
 from ingest.embed import (
     EmbedderInfo,
     FileTokeniser,
@@ -182,9 +183,12 @@ def _model_folder(model: str, *, offline: bool) -> Path:
     except LocalEntryNotFoundError as error:
         if offline or os.environ.get("HF_HUB_OFFLINE") == "1":
             raise refuse_offline(f"sentence-transformers/{model}", needs="a download from Hugging Face") from error
+    if why := hub.trouble():
+        raise EmbedderError(f"the model {model!r} is not on this disk, and {why}", hint=hub.NEXT_STEP, retryable=True)
     unneeded = ["*.onnx", "onnx/*", "openvino/*", "*.h5", "*.ot", "*.msgpack", "pytorch_model.bin"]
     try:
-        return Path(snapshot_download(repository, ignore_patterns=unneeded))
+        with hub.quietly():
+            return Path(snapshot_download(repository, ignore_patterns=unneeded))
     except (HfHubHTTPError, OSError) as error:
         message = f"the model {model!r} could not be downloaded: {error}"
         raise EmbedderError(

