@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import LibraryNotFound, MatlitError
+from ingest.errors import BadSettings, LibraryNotFound, MatlitError
 from ingest.settings import KEYS, Settings, settings_path
 
 LOW_DISK_GB = 2.0
@@ -31,9 +31,12 @@ class Check:
         return asdict(self)
 
 
-def examine(settings: Settings) -> list[Check]:
-    """Look at Python, settings, library, embedder, answering model, OCR, keys and disk."""
-    return [check for part in PARTS for check in part(settings)]
+def examine(settings: Settings, faults: Sequence[BadSettings] = ()) -> list[Check]:
+    """Look at Python, settings, library, embedder, answering model, OCR, keys and disk.
+
+    `faults` are what `load_valid_settings` found wrong with the settings.
+    """
+    return [*_python(settings), *_settings_file(faults), *(check for part in PARTS for check in part(settings))]
 
 
 def _python(settings: Settings) -> Iterator[Check]:
@@ -41,9 +44,12 @@ def _python(settings: Settings) -> Iterator[Check]:
     yield Check("python", sys.version_info >= (3, 11), version, "matlit needs Python 3.11 or newer")
 
 
-def _settings_file(settings: Settings) -> Iterator[Check]:
+def _settings_file(faults: Sequence[BadSettings]) -> Iterator[Check]:
     path = settings_path()
-    yield Check("settings", True, str(path) if path.is_file() else f"defaults ({path} does not exist)")
+    more = "what else is checked here leaves it out, and stays offline"
+    yield from (Check("settings", False, str(fault), f"{fault.hint}; {more}") for fault in faults)
+    if not faults:
+        yield Check("settings", True, str(path) if path.is_file() else f"defaults ({path} does not exist)")
 
 
 def _library(settings: Settings) -> Iterator[Check]:
@@ -113,8 +119,6 @@ def _existing(path: Path) -> Path:
 
 
 PARTS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
-    _python,
-    _settings_file,
     _library,
     _embedder,
     _models,

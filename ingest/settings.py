@@ -175,6 +175,28 @@ def load_settings(
     return _overlay(settings, given, "flag")
 
 
+def load_valid_settings(*, flags: Mapping[str, Any] | None = None) -> tuple[Settings, tuple[BadSettings, ...]]:
+    """Return what `load_settings` would, leaving out what is wrong, and what that is; for telling how to mend it.
+
+    Where something is wrong the result is offline: the fault may hide that it was asked for.
+    """
+    path, settings = settings_path(), Settings()
+    faults: list[BadSettings] = []
+    from_file: dict[str, Any] = {}
+    try:
+        from_file = _from_file(path)
+    except BadSettings as error:
+        faults.append(error)
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    for values, source in ((from_file, str(path)), (_from_environment(os.environ), "environment"), (given, "flag")):
+        for name, value in values.items():
+            try:
+                settings = _overlay(settings, {name: value}, source)
+            except BadSettings as error:
+                faults.append(error)
+    return (_overlay(settings, {"models.offline": True}, "fault") if faults else settings), tuple(faults)
+
+
 def load_keys(folder: Path | None = None) -> None:
     """Read API keys from `.env` in `folder` (the current one by default) into the environment, where not set already.
 

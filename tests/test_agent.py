@@ -166,6 +166,21 @@ def test_money_is_a_bound_too(ask) -> None:  # type: ignore[no-untyped-def]
     assert answer.usage["cost_usd"] == pytest.approx(1.5)
 
 
+def test_the_bound_on_time_ends_a_tool_that_hangs(ask) -> None:  # type: ignore[no-untyped-def]
+    go = threading.Event()
+
+    @read_only
+    def hung() -> bool:
+        """Wait."""
+        return go.wait(60)
+
+    answer, _ = ask([calls(("hung", {}))], tools=[hung], manner=Manner(bounds=Bounds(max_seconds=0.5)))
+    go.set()
+    assert "was left behind" in answer.tool_calls[0]["error"]
+    assert next(step["reached"] for step in answer.trace if step["step"] == "stopped") == "0.5 s"
+    assert answer.abstained
+
+
 def test_a_tool_that_may_change_something_runs_only_where_it_is_allowed(ask) -> None:  # type: ignore[no-untyped-def]
     done: list[str] = []
 

@@ -241,6 +241,32 @@ def test_shared_options_may_stand_before_the_verb(run: Run, tmp_path: Path) -> N
     assert str(tmp_path / "none") in err
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[search\nk = 5", "is not valid TOML"),
+        ("[serach]\nk = 5", "did you mean 'search'"),
+        ("[search]\nk = 'many'\nmode = 'psychic'", "should be a whole number"),
+    ],
+)
+def test_doctor_names_what_is_wrong_with_the_settings_and_checks_the_rest(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("MATLIT_SETTINGS", str(file))
+    code, out, _ = run("doctor", "--json")
+    assert code == 1
+    checks = json.loads(out)
+    faults = [check for check in checks if check["name"] == "settings"]
+    assert told in faults[0]["detail"]
+    assert str(file) in faults[0]["detail"]
+    assert "Correct it there" in faults[0]["hint"]
+    assert len(faults) == 1 + ("psychic" in text)
+    assert {"library", "embedder", "model", "disk"} <= {check["name"] for check in checks}
+    assert run("status")[0] == 1
+
+
 def test_doctor_finds_nothing_wrong_with_the_sample(run: Run) -> None:
     checks = {check["name"]: check for check in as_json(run("doctor", "--json"))}
     assert checks["library"]["ok"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +22,11 @@ from assistant.tools import (
     as_tool,
     builtin_tools,
     call,
+    calling,
     from_function,
     read_only,
     read_value,
+    running,
 )
 from ingest.embed import make_embedder
 from ingest.errors import BadInput
@@ -223,6 +228,44 @@ def test_a_slow_tool_is_left_behind() -> None:
     begun = time.monotonic()
     assert "took longer than 0.05 s" in str(call(from_function(slow), {}, timeout_s=0.05).error)
     assert time.monotonic() - begun < 1
+
+
+def test_too_many_tools_left_behind_start_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calling, "MOST_LEFT_BEHIND", 2)
+    monkeypatch.setattr(running, "MOST_LEFT_BEHIND", 2)
+    monkeypatch.setattr(running, "_left", set())
+    go = threading.Event()
+
+    def hung() -> bool:
+        """Wait."""
+        return go.wait(30)
+
+    tool = from_function(hung)
+    for _ in range(2):
+        assert "was left behind" in str(call(tool, {}, timeout_s=0.01).error)
+    assert "was not started: 2 earlier calls" in str(call(tool, {}, timeout_s=0.01).error)
+    go.set()
+    while running._left:
+        time.sleep(0.01)
+    assert call(tool, {}).result is not None  # they came back, so there is room again
+
+
+HUNG = """
+import threading
+from assistant.tools import call, from_function
+
+def hung() -> int:
+    "Never come back."
+    threading.Event().wait()
+    return 1
+
+print(call(from_function(hung), {}, timeout_s=0.1).error)
+"""
+
+
+def test_a_tool_that_never_comes_back_does_not_hold_up_the_end_of_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", HUNG], capture_output=True, text=True, timeout=120, check=True)
+    assert "hung took longer than 0.1 s and was left behind" in ended.stdout
 
 
 def test_long_results_are_cut_and_say_so() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingest.settings import Settings, load_settings
+from ingest.errors import BadSettings
+from ingest.settings import Settings, load_settings, load_valid_settings
 
 if TYPE_CHECKING:
     from assistant import Assistant
@@ -30,12 +31,20 @@ class Context:
 
     def settings(self) -> Settings:
         """Return the settings in force for this call; from here on, offline mode is enforced at the socket."""
-        settings = load_settings(flags=self.flags)
-        if settings.models.offline:
-            from assistant.offline import enforce
+        return _kept_to(load_settings(flags=self.flags))
 
-            enforce()
-        return settings
+    def valid_settings(self) -> tuple[Settings, tuple[BadSettings, ...]]:
+        """Return what can be read of the settings, and what is wrong with the rest; enforced as in `settings`."""
+        settings, faults = load_valid_settings(flags=self.flags)
+        return _kept_to(settings), faults
+
+
+def _kept_to(settings: Settings) -> Settings:
+    if settings.models.offline:
+        from assistant.offline import enforce
+
+        enforce()
+    return settings
 
 
 SHARED_OPTIONS = (

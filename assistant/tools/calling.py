@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistant.tools.base import Tool, ToolOutput, ToolResult, jsonable
-from assistant.tools.running import OutOfTime, run_within
+from assistant.tools.running import MOST_LEFT_BEHIND, OutOfTime, TooManyLeft, run_within
 from assistant.tools.schema import BadArguments, shorten
 from ingest.errors import BadInput, MatlitError
 
@@ -55,6 +55,9 @@ def call(
         hint = "Ask for less: a smaller structure, fewer records"
         error_text = f"{name} took longer than {timeout_s:g} s and was left behind"
         return ToolResult(name, shown, None, error_text, hint, time.perf_counter() - begun)
+    except TooManyLeft:
+        error_text = f"{name} was not started: {MOST_LEFT_BEHIND} earlier calls of tools are still running"
+        return ToolResult(name, shown, None, error_text, "Wait, or start matlit again", time.perf_counter() - begun)
     except Exception as error:  # the border to functions of anyone: their failures are data for a model
         logger.info("the tool %s failed", name, exc_info=error)
         told = f"{name} failed: {type(error).__name__}: {str(error)[:500]}"

@@ -28,7 +28,7 @@ def doctor(context: Context) -> int:
     from assistant.doctor import examine
     from ui.show import show_checks
 
-    checks = examine(context.settings())
+    checks = examine(*context.valid_settings())
     emit(context, [check.to_json() for check in checks], lambda: show_checks(checks))
     return DONE if all(check.ok or check.optional for check in checks) else FAILED
 
