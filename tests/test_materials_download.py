@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,37 @@ def test_filters_limit_and_fields_reach_the_server(tmp_path: Path) -> None:
         kept = download_mp(query, tmp_path, key=KEY, endpoint=server.url)
     assert ids_of(kept.records) == ["mp-1005", "mp-1006", "mp-1007"]
     assert set(json.loads(kept.records.read_text().splitlines()[0])) == {"material_id", "formula_pretty", "band_gap"}
+
+
+def as_dumped(found: list[Any], shape: str) -> Any:
+    """Return documents of the client in a shape in which people pickle them."""
+    import pandas as pd
+
+    rows = [each.model_dump() for each in found]
+    if shape == "list":
+        return rows
+    if shape == "by id":
+        return {str(each.material_id): row for each, row in zip(found, rows, strict=True)}
+    if shape == "table of attributes":  # elements and dates stay objects
+        return pd.DataFrame([dict(each) for each in found])
+    table = pd.DataFrame(rows)
+    return table.set_index(pd.Index([str(each) for each in table.pop("material_id")])) if "index" in shape else table
+
+
+@pytest.mark.parametrize("shape", ["list", "by id", "table", "table of attributes", "table with ids as index"])
+def test_what_the_client_gives_is_read_back_from_a_pickle(tmp_path: Path, shape: str) -> None:
+    from mp_api.client.routes.materials.summary import SummaryRester
+
+    with MaterialsProject(documents(3)) as server:
+        rester = SummaryRester(api_key=KEY, endpoint=server.url, mute_progress_bars=True)
+        found = rester.search(material_ids=["mp-1000", "mp-1001", "mp-1002"], chunk_size=10)
+    path = tmp_path / "dump.pkl"
+    path.write_bytes(pickle.dumps(as_dumped(found, shape)))
+    made = list(parse_records(path, allow_pickle=True))
+    # Newer clients write ids in letters: mp-aaaaabmm is mp-1000.
+    assert [each.material_id for each in made] == ["mp-1000", "mp-1001", "mp-1002"]
+    assert {(each.nsites, each.spacegroup_number, each.as_of) for each in made} == {(2, 225, "2025-01-02")}
+    assert [each.band_gap_ev for each in made] == [0.0, 0.01, 0.02]
 
 
 def test_everything_is_not_downloaded(tmp_path: Path) -> None:

@@ -174,6 +174,36 @@ def test_the_dumps_of_the_tutorial_are_read(tmp_path: Path, shape: str) -> None:
     assert (material.material_id, material.band_gap_ev, material.nsites) == ("mp-22862", 5.0, 8)
 
 
+def test_a_table_with_dates_and_missing_values_is_read(tmp_path: Path) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "material_id": ["mp-1", "mp-2"],
+            "formula_pretty": pd.array(["NaCl", "KCl"], dtype="string"),
+            "nsites": pd.array([8, None], dtype="Int64"),
+            "is_gap_direct": pd.array([True, None], dtype="boolean"),
+            "band_gap": [5.0, float("nan")],
+            "last_updated": pd.to_datetime(["2024-01-02", None], utc=True),
+            "crystal_system": pd.Categorical(["cubic", "cubic"]),
+        }
+    )
+    path = tmp_path / "dump.pkl"
+    path.write_bytes(pickle.dumps(table))
+    first, second = parse_records(path, allow_pickle=True)
+    assert (first.nsites, first.is_gap_direct, first.band_gap_ev, first.as_of) == (8, True, 5.0, "2024-01-02")
+    assert (second.nsites, second.is_gap_direct, second.band_gap_ev, second.as_of) == (None, None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("mp-aaaaaaft", "mp-149"), ("mvc-aaaaabmm", "mvc-1000"), ("mp-aaaiaaaa", "mp-aaaiaaaa"), ("mp-foo", "mp-foo")],
+)
+def test_ids_in_letters_are_the_ids_that_everybody_knows(tmp_path: Path, written: str, read: str) -> None:
+    [material] = parse_records(lines(tmp_path / "a.jsonl", record(1, material_id=written)))
+    assert material.material_id == read
+
+
 def test_a_pickle_of_structures_alone_is_read(tmp_path: Path) -> None:
     path = tmp_path / "dump.pkl"
     path.write_bytes(pickle.dumps([tutorial_rows()[0]["structure"]]))

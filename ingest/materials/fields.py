@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from ingest.materials.cells import Cell
 from ingest.materials.formula import composition, known_element
 from ingest.materials.problems import FieldError, shown
 from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI
+
+_LETTERS = re.compile(r"(mp|mvc)-(aaa[a-z]{5})")
+LAST_IN_DIGITS = 3_347_529  # later ids of the Materials Project have letters only (emmet-core 0.87, AlphaID)
 
 
 def look_up(record: Mapping[str, Any], *paths: str) -> tuple[str, Any]:
@@ -63,6 +67,20 @@ def word(record: Mapping[str, Any], *paths: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise FieldError(path, f"is {shown(value)}, not a word")
     return value.strip()
+
+
+def project_id(text: str) -> str:
+    """Return `mp-149` for `mp-aaaaaaft`: the same number, as newer clients of the Materials Project write it.
+
+    The letters are its digits to the base 26, eight of them; records that have both names are one record.
+    """
+    found = _LETTERS.fullmatch(text)
+    if not found:
+        return text
+    number = 0
+    for letter in found[2]:
+        number = 26 * number + ord(letter) - ord("a")
+    return f"{found[1]}-{number}" if number <= LAST_IN_DIGITS else text
 
 
 def words(record: Mapping[str, Any], path: str) -> tuple[str, ...]:

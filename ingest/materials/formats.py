@@ -16,6 +16,7 @@ from ingest.materials.fields import (
     functional_of,
     number,
     origin_of,
+    project_id,
     sites_of,
     spacegroup,
     truth,
@@ -38,7 +39,7 @@ class Format(NamedTuple):
 
 def _summary(record: Mapping[str, Any]) -> Material:
     """Read a Materials Project summary document, today's field names first, those of the older API after them."""
-    material_id = word(record, "material_id", "task_id")
+    material_id = project_id(word(record, "material_id", "task_id"))
     cell = make_cell(record.get("structure"))
     formula = word(record, "formula_pretty", "pretty_formula") or (cell.formula if cell else "")
     elements = elements_of(record, formula, cell)
@@ -111,7 +112,7 @@ def _elastic(record: Mapping[str, Any]) -> Material:
 
 def _gap_row(record: Mapping[str, Any]) -> Material:
     """Read a row of the band-gap set: cell lengths and angles, species, fractional coordinates, gap and its year."""
-    material_id = word(record, "material_id")
+    material_id = project_id(word(record, "material_id"))
     cell = make_cell(structure_of_row(record))
     formula = word(record, "formula") or (cell.formula if cell else "")
     elements = elements_of(record, formula, cell)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ingest.materials.cells import Cell, is_vector, make_cell
-from ingest.materials.fields import look_up, number
+from ingest.materials.fields import look_up, number, project_id
 from ingest.materials.formula import composition, known_element, reduced_formula
 from ingest.materials.problems import FieldError, shown
 from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI, Material
@@ -95,7 +95,7 @@ def _identity(entry: Mapping[str, Any], prefix: str) -> str:
     identity = entry.get("id") or entry.get("task_id") or entry.get("material_id")
     if not isinstance(identity, str | int) or not str(identity).strip():
         raise FieldError("id", "is missing")
-    text = str(identity).strip()
+    text = project_id(str(identity).strip())
     return f"{prefix}-{text}" if prefix and text.isdigit() else text
 
 

@@ -41,7 +41,18 @@ ALLOWED: dict[str, frozenset[str]] = {
         "pandas._libs.internals": "_unpickle_block BlockPlacement",
         "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
         "pandas.core.arrays.string_": "StringArray StringDtype",
-        "pandas.core.arrays.numpy_": "NumpyExtensionArray",
+        "pandas.core.arrays.numpy_": "NumpyExtensionArray PandasArray",
+        "pandas.core.arrays.datetimes": "DatetimeArray",
+        "pandas.core.arrays.boolean": "BooleanArray BooleanDtype",
+        "pandas.core.arrays.integer": "IntegerArray Int8Dtype Int16Dtype Int32Dtype Int64Dtype",
+        "pandas.core.arrays.floating": "FloatingArray Float32Dtype Float64Dtype",
+        "pandas.core.arrays.categorical": "Categorical",
+        "pandas.core.dtypes.dtypes": "DatetimeTZDtype CategoricalDtype",
+        "pandas._libs.tslibs.timestamps": "_unpickle_timestamp",
+        "pandas._libs.tslibs.nattype": "_nat_unpickle",
+        "pandas._libs.missing": "NA NAType",
+        "pytz": "_UTC _p",
+        "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
         "pymatgen.core.structure": "Structure IStructure PeriodicNeighbor",
         "pymatgen.core.sites": "Site PeriodicSite",
         "pymatgen.core.lattice": "Lattice",
@@ -100,7 +111,9 @@ def read_pickle(path: Path) -> Iterator[Any]:
 
 def _rows(content: Any, name: str) -> Iterator[Any]:
     if callable(getattr(content, "to_dict", None)) and hasattr(content, "columns"):
-        yield from content.to_dict("records")
+        by_id = "material_id" not in content.columns and all(isinstance(each, str) for each in content.index)
+        table = content.rename_axis("material_id").reset_index() if by_id else content
+        yield from table.to_dict("records")
     elif isinstance(content, Mapping):
         yield from _rows_of_mapping(content)
     elif isinstance(content, list | tuple):
@@ -144,8 +157,16 @@ def _is_structure(value: Any) -> bool:
 
 
 def _number_or_same(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float | bool | list | dict):
+    if isinstance(value, str):
+        return str(getattr(value, "string", value))  # an AlphaID says "mp-ft" where everybody else says "mp-149"
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_number_or_same(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _number_or_same(item) for key, item in value.items()}
+    if value is None or isinstance(value, int | float | bool):
         return None if isinstance(value, float) and value != value else value
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
     if callable(getattr(value, "item", None)) and getattr(value, "ndim", 0) == 0:
         return _number_or_same(value.item())  # a number of numpy
     if callable(getattr(value, "model_dump", None)):
