@@ -58,6 +58,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         "pymatgen.core.lattice": "Lattice",
         "pymatgen.core.periodic_table": "Element Species Specie DummySpecies",
         "pymatgen.core.composition": "Composition",
+        "emmet.core.base": "EmmetMeta",
         "emmet.core.mpid": "MPID AlphaID",
         "emmet.core.summary": "SummaryDoc HasProps",
         "emmet.core.symmetry": "SymmetryData CrystalSystem",
