@@ -6,6 +6,7 @@ parent full of threads (ONNX Runtime, torch, Streamlit) is safe, and its main mo
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -395,6 +396,8 @@ def _serve() -> None:
     tasks, answers = _take_pipes()
     reader, options, then, timeout_s, memory_mb = _receive(tasks)
     _limit_memory(memory_mb)
+    # A page is thousands of short-lived objects without cycles; looking for cycles took a twelfth of the reading.
+    gc.set_threshold(50_000, 20, 100)
     inbox = _listen(tasks)
     _send(answers, "ready")
     while True:
