@@ -31,6 +31,8 @@ from ingest.materials import (
     to_chunk,
     to_text,
 )
+from ingest.materials.cells import make_cell
+from ingest.materials.problems import FieldError
 
 SILICON: dict[str, Any] = {
     "material_id": "mp-149",
@@ -384,3 +386,12 @@ def test_the_most_stable_come_first(connection: sqlite3.Connection) -> None:
     energies = [one.e_above_hull_ev_per_atom for one in find(connection, limit=10)]
     assert energies == sorted(energies, key=lambda energy: energy or 0.0)
     assert len(energies) == 10
+
+
+def test_a_structure_with_a_number_beyond_64_bits_is_refused_with_its_field():
+    structure = {
+        "lattice": {"matrix": [[4, 0, 0], [0, 4, 0], [0, 0, 4]]},
+        "sites": [{"species": [{"element": "Po", "occu": 1}], "abc": [0, 0, 0], "properties": {"id": 10**30}}],
+    }
+    with pytest.raises(FieldError, match="64"):
+        make_cell(structure)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+import orjson
 
 from ingest.elements import WEIGHTS_U
 from ingest.materials.formula import known_element, reduced_formula
@@ -43,13 +44,20 @@ def make_cell(value: object) -> Cell | None:
             amounts[element] = amounts.get(element, 0.0) + share
     mass = sum(amount * WEIGHTS_U[element] for element, amount in amounts.items())
     return Cell(
-        json=json.dumps(value, separators=(",", ":"), sort_keys=True),
+        json=_dumped(value),
         elements=tuple(sorted(amounts)),
         formula=reduced_formula(amounts),
         nsites=len(sites),
         volume_a3=volume,
         density_g_cm3=mass / volume * _DALTON_PER_A3_IN_G_CM3,
     )
+
+
+def _dumped(structure: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(structure, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError as error:  # a number of more than 64 bits, or nesting without end
+        raise FieldError("structure", f"cannot be written as JSON: {error}") from error
 
 
 def _occupants(site: object, field: str) -> Iterator[tuple[str, float]]:
