@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 EMBEDDED_BATCH = 500  # some seconds of embedding, all that a kill can lose
-POOL_FROM = 4  # batches; fewer are not worth starting processes for
+POOL_FROM = 2  # batches; fewer are not worth starting processes for
 MOST_FAILURES = 1000  # kept with their reasons
 
 
@@ -134,7 +134,7 @@ def import_materials(
         items = islice(_read(files, allow_pickle, report), limit)
         batches = iter(lambda: list(islice(items, size)), [])
         work = _Work(library, writer, embedder, report)
-        work.run(batches, _indexer(1 if embedder else workers, stack), _embedding(embedder, stack), tell)
+        work.run(batches, _indexer(workers, stack), _embedding(embedder, stack), tell)
     report.held = int(library.status()["materials"])
     report.seconds = time.monotonic() - begun
     return report
