@@ -1,7 +1,7 @@
 """Fine-tuning SmolLM2-135M on real band gap rows, on a CPU: what it learns, what it costs, what it survives.
 
     python -m benchmarks.finetune WORK render       rendering speed with space groups, and memory
-    python -m benchmarks.finetune WORK rows         2,900 records, split by formula
+    python -m benchmarks.finetune WORK rows         13,000 records, split by formula
     python -m benchmarks.finetune WORK train        LoRA, one piece of at most --minutes; again to go on
     python -m benchmarks.finetune WORK tuned        answers on 300 test rows; also: zero, five, batched, single
     python -m benchmarks.finetune WORK report       errors beside the mean's
@@ -35,6 +35,7 @@ import psutil
 
 from benchmarks._machine import describe
 from finetune.dataset import Choices, prepare, read_split
+from finetune.models import default_device, has_bf16
 from finetune.recipe import Recipe, make_recipe
 from finetune.runs import checkpoints, read_metrics, read_run
 from finetune.sources import Source, read_usable
@@ -44,6 +45,7 @@ from ingest.structure_text import render
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bandgap" / "mp_bandgap.jsonl.gz"
 BASE = "smollm2"
+STYLE = "words"
 TEST = 300
 QUESTION = "What is the PBE band gap of this crystal in eV? Answer with one number only.\n\n"
 RENDERED = 4000
@@ -98,7 +100,7 @@ def _children_cpu() -> float:
 def rows(given: argparse.Namespace) -> None:
     folder = given.work / "rows"
     if not (folder / "card.json").is_file():
-        choices = Choices(style="compact", split="formula", limit=2900, validation=200, test=TEST, seed=0)
+        choices = Choices(style=STYLE, split="formula", limit=13000, validation=500, test=TEST, seed=0)
         prepare(Source((DATA,)), folder, choices, cache=default_cache())
     print((folder / "card.md").read_text())
 
@@ -109,14 +111,12 @@ def rows(given: argparse.Namespace) -> None:
 def recipe(**changes: Any) -> Recipe:
     flags: dict[str, Any] = {
         "epochs": 1,
-        "limit": 2050,
-        "lora_layers": 15,
-        "learning_rate": 1.5e-3,
-        "validation_rows": 32,
+        "limit": 4000,
+        "validation_rows": 128,
         "eval_steps": 125,
         "save_steps": 25,
     }
-    return make_recipe("small", flags=flags | changes)
+    return make_recipe("small", flags=flags | changes).for_machine(default_device(), bf16=has_bf16())
 
 
 def training(given: argparse.Namespace) -> None:
@@ -138,7 +138,7 @@ def answers(kind: str) -> Any:
         if not left:
             return
         tuned = kind in ("tuned", "single", "batched")
-        model = load_generator(given.work / "lora") if tuned else load_generator(BASE, style="compact")
+        model = load_generator(given.work / "lora") if tuned else load_generator(BASE, style=STYLE)
         shots = read_split(given.work / "rows", "train", limit=5)
         prompts = [_prompt(kind, row, shots, model.tokenizer) for row in left]
         model.write(prompts[:2])  # warm
@@ -218,7 +218,7 @@ def methods(given: argparse.Namespace) -> None:
             print(f"{method}: {run.status} at step {run.step}")
             continue
         first, again = load_generator(folder).write(prompts), load_generator(folder).write(prompts)
-        last = load_generator(checkpoints(folder)[-1], base=BASE, style="compact").write(prompts)
+        last = load_generator(checkpoints(folder)[-1], base=BASE, style=STYLE).write(prompts)
         print(
             f"{method}: loss {np.mean(losses[:5]):.3f} → {np.mean(losses[-5:]):.3f} in {run.steps} steps; loaded "
             f"twice, and from the last checkpoint, the same answers: {first == again == last} "
@@ -230,39 +230,40 @@ def methods(given: argparse.Namespace) -> None:
 
 
 def overhead(given: argparse.Namespace) -> None:
-    """Take turns of four steps, so that both see the same machine."""
+    """Take turns of some steps on the same batches, so that all see the same machine."""
     import torch
 
     from finetune.loop import make_trainer
     from finetune.models import encode_all, load_tokenizer
 
+    turns, steps = 4, 5
+    chosen = recipe(validation_rows=0, max_steps=steps, save_steps=1000, warmup=0.0)
+    size = chosen.batch_size * steps
+    rows = read_split(given.work / "rows", "train", limit=turns * size)
     tokenizer = load_tokenizer(BASE)
-    encoded = encode_all(read_split(given.work / "rows", "train", limit=400), tokenizer, max_length=256)[0]
-    chosen = recipe(validation_rows=0, max_steps=4, save_steps=1000, warmup=0.0)
-    times: dict[str, list[float]] = {"ours": [], "bare, all logits": [], "bare, answer's logits": []}
-    for turn in range(2):
-        part = encoded[32 * turn : 32 * turn + 32]
-        folder = given.work / f"overhead{turn}"
-        trainer = make_trainer(adapted(chosen), tokenizer, part, [], chosen, folder, minutes=0)
+    encoded = encode_all(rows, tokenizer, max_length=chosen.max_length)[0]
+    times: dict[str, list[float]] = {"ours": [], "bare": [], "bare, all logits": []}
+    for turn in range(turns):
+        part = encoded[size * turn : size * turn + size]
+        trainer = make_trainer(adapted(chosen), tokenizer, part, [], chosen, given.work / f"overhead{turn}", minutes=0)
         trainer.args.save_strategy = "no"
-        batches = [trainer.data_collator([part[i] for i in _batch(trainer, at)]) for at in range(4)]
+        batches = list(itertools.islice(trainer.get_train_dataloader(), steps))
         warm = adapted(chosen)
         for batch in batches:  # the first time that a shape comes, oneDNN compiles for it: nobody's step shall pay that
             _bare_step(warm, torch.optim.SGD([p for p in warm.parameters() if p.requires_grad]), batch, kept=True)
         times["ours"] += _timed_trainer(trainer)
-        for name, kept in (("bare, all logits", False), ("bare, answer's logits", True)):
+        for name, kept in (("bare", True), ("bare, all logits", False)):
             model = adapted(chosen)
-            optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1.5e-3, fused=True)
+            optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, fused=True)
             times[name] += [_bare_step(model, optimizer, batch, kept=kept) for batch in batches]
-    middle = {name: float(np.median(values)) for name, values in times.items()}
-    print(f"overhead: CPU seconds per step of 8 rows (median of 8, in turns of 4): {middle}")
-    for name in list(middle)[1:]:
-        print(f"  ours / {name}: {middle['ours'] / middle[name]:.3f}")
-
-
-def _batch(trainer: Any, at: int) -> list[int]:
-    order = list(trainer._get_train_sampler())
-    return order[8 * at : 8 * at + 8]
+    print(
+        f"overhead: CPU seconds per step of {chosen.batch_size} rows, median of {turns * steps}, in turns of {steps}:"
+    )
+    for name, values in times.items():
+        ratios = np.array(times["ours"]) / np.array(values)
+        draws = np.random.default_rng(0).integers(0, len(ratios), (1000, len(ratios)))
+        low, high = np.quantile(np.median(ratios[draws], axis=1), [0.025, 0.975])
+        print(f"  {name:<18} {np.median(values):.3f}   ours / it: {np.median(ratios):.3f} [{low:.3f}, {high:.3f}]")
 
 
 def _timed_trainer(trainer: Any) -> list[float]:

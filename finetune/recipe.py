@@ -12,6 +12,7 @@ from typing import Any
 from finetune.runs import METHODS, OBJECTIVES
 from ingest.errors import BadInput, BadSettings
 
+_STACKS = "layers|layer|h|blocks|block"  # what models call the list of their layers
 SCHEDULES = ("linear", "cosine", "constant")
 
 
@@ -105,19 +106,24 @@ class Recipe:
         from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, TaskType
 
         if self.method in ("lora", "qlora"):
-            modules = self.lora_modules if self.lora_modules == "all-linear" else self.lora_modules.split(",")
             return LoraConfig(
                 r=self.lora_r,
                 lora_alpha=self.lora_alpha,
                 lora_dropout=self.lora_dropout,
-                target_modules=modules,
-                layers_to_transform=list(range(max(0, layers - self.lora_layers), layers))
-                if self.lora_layers
-                else None,
                 task_type=TaskType.CAUSAL_LM,
+                **self._lora_places(layers),
             )
         kind = PrefixTuningConfig if self.method == "prefix" else PromptTuningConfig
         return kind(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=self.virtual_tokens)
+
+    def _lora_places(self, layers: int) -> dict[str, Any]:
+        """Return which modules of which layers get an adapter; peft takes a list of layers with named modules only."""
+        first = max(0, layers - self.lora_layers) if self.lora_layers else 0
+        if self.lora_modules != "all-linear":
+            places = list(range(first, layers)) if self.lora_layers else None
+            return {"target_modules": self.lora_modules.split(","), "layers_to_transform": places}
+        left_out = rf"(.*\.)?({_STACKS})\.({'|'.join(map(str, range(first)))})\..*"
+        return {"target_modules": "all-linear", "exclude_modules": left_out if first else None}
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any]) -> Recipe:
@@ -177,8 +183,18 @@ _REGRESS = Recipe(
     save_steps=100,
     logging_steps=10,
 )
+# SmolLM2 on a CPU. Adapters in half of the layers spare the way back through the others.
+_SMALL = Recipe(
+    epochs=2,
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup=0.05,
+    batch_size=16,
+    lora_modules="all-linear",
+    lora_layers=15,
+)
 PRESETS: dict[str, Recipe] = {
-    "small": Recipe(epochs=2.0),
+    "small": _SMALL,
     "tutorial": _TUTORIAL,
     "gpu-7b": _GPU_7B,
     "regress": _REGRESS,

@@ -54,7 +54,16 @@ def _thickness_a(structure: Structure) -> float:
 
 
 # What pymatgen raises about a file that it cannot make sense of.
-_REFUSALS = (ValueError, KeyError, TypeError, IndexError, AttributeError, NotImplementedError, AssertionError)
+_REFUSALS = (
+    ArithmeticError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    AssertionError,
+)
 
 
 def _from_cif(text: str) -> list[Parsed]:

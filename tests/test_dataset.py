@@ -6,13 +6,15 @@ import gzip
 import json
 import math
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import record, write
 
 from finetune.dataset import Choices, prepare, read_card, read_split, read_split_ids
-from finetune.sources import Source
+from finetune.sources import Source, read_usable
 from finetune.tasks import TARGETS, NotANumber, make_completion, make_prompt, parse_number
 from finetune.texts import TextCache, render_cached
 from ingest.errors import BadInput
@@ -76,6 +78,15 @@ def test_a_random_split_says_how_many_polymorphs_leak_and_a_grouped_one_has_none
     assert grouped["records_whose_formula_is_in_train"] == {"validation": 0, "test": 0}
     formulas = [{row["formula"] for row in read_split(tmp_path / "grouped", split)} for split in ("train", "test")]
     assert not formulas[0] & formulas[1]
+
+
+def test_some_rows_of_a_split_are_drawn_not_the_first_and_always_the_same(twenty: Path, tmp_path: Path) -> None:
+    make(twenty, tmp_path / "rows")
+    every = read_split(tmp_path / "rows", "train")
+    some = read_split(tmp_path / "rows", "train", limit=7)
+    assert some == read_split(tmp_path / "rows", "train", limit=7) != every[:7]
+    assert [row for row in every if row in some] == some
+    assert read_split(tmp_path / "rows", "train", limit=99) == every
 
 
 def test_a_split_by_given_ids_is_kept(twenty: Path, tmp_path: Path) -> None:
@@ -143,6 +154,35 @@ def test_a_disordered_structure_is_listed_with_what_its_site_holds(tmp_path: Pat
     path = write(tmp_path / "records.jsonl", [*(record(index) for index in range(20)), document])
     make(path, tmp_path / "rows")
     assert "disordered: a site holds 0.5 Fe + 0.5 Ni" in (tmp_path / "rows" / "skipped.txt").read_text()
+
+
+def test_every_shared_cif_becomes_rows_or_says_why_not(shared_data: Path) -> None:
+    answered, refused = set(), {}
+    for path in sorted((shared_data / "cif").glob("*.cif")):
+        said: list[str] = []
+        materials = [replace(one, band_gap_ev=1.25) for one in Source((path,)).materials(said.append)]
+        usable = list(read_usable(materials, targets=("band_gap",), report=said.append))
+        assert usable or said, path.name
+        assert len(usable) + len(said) == max(1, len(materials)), path.name  # none is lost without a word
+        (answered.add(path.name) if usable else refused.update({path.name: said}))
+        for text in render_cached([one.crystal for one in usable[:1]], TextCache(None), style="words"):
+            assert make_prompt(text, "band_gap", "words").startswith("group ")
+    assert len(answered) >= 60
+    reasons = " ".join(reason for said in refused.values() for reason in said)
+    for words in ("holds no crystal structure", "disordered: a site holds 0.691 Li", "not a finite number"):
+        assert words in reasons
+
+
+@pytest.mark.parametrize(("name", "reason"), [("broken.cif", "holds no crystal structure"), ("good.cif", "it has no")])
+def test_cif_files_that_give_no_row_are_refused_with_the_first_reason(
+    name: str, reason: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(shared_data / "cif" / "pmg_LiFePO4.cif", tmp_path / "good.cif")
+    (tmp_path / "broken.cif").write_text("data_x\nloop_\n_atom_site_label\n", encoding="utf-8")
+    assert main(["finetune", "prepare", str(tmp_path / name), "-o", str(tmp_path / "rows")]) != 0
+    error = capsys.readouterr().err
+    assert "no record can be used for band_gap" in error
+    assert reason in error
 
 
 def test_an_empty_split_is_refused_before_anything_is_rendered(twenty: Path, tmp_path: Path) -> None:

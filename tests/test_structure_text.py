@@ -13,7 +13,7 @@ import pytest
 
 from ingest.crystals import Crystal, from_record, make_crystal
 from ingest.errors import BadInput
-from ingest.structure_text import compact_text, reduced_formula, render, tutorial_prompt, tutorial_text
+from ingest.structure_text import compact_text, reduced_formula, render, tutorial_prompt, tutorial_text, words_text
 
 RUTILE = [[4.6, 0, 0], [0, 4.6, 0], [0, 0, 2.96]]
 RUTILE_SITES = [
@@ -84,6 +84,10 @@ def test_reduced_formulas_equal_those_of_the_materials_project(shared_data: Path
 
 def test_the_compact_text_names_formula_group_cell_and_positions() -> None:
     assert compact_text(rutile()) == "TiO2 | P4_2/mnm 136 | 4.60 4.60 2.96 90 90 90 | 6 sites | Ti 2a | O 4f"
+
+
+def test_the_words_name_the_elements() -> None:
+    assert words_text(rutile()) == "group 136, 6 sites of 10.4 A3: titanium, oxygen 2"
 
 
 def test_molecules_and_peroxides_are_not_reduced() -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import make_dataset, make_model
 
 from finetune.dataset import read_split
 from finetune.generate import Generator, load_generator
 from finetune.loop import EpochOrder, make_trainer
-from finetune.models import base_digest, encode, encode_all, load_model, load_tokenizer, preview
+from finetune.models import base_digest, encode, encode_all, has_bf16, load_model, load_tokenizer, preview
 from finetune.recipe import PRESETS, Recipe, make_recipe
 from finetune.runs import checkpoints, is_sealed, read_metrics, read_run, seal, trained_folder
 from finetune.train import DiskFull, adapted, dry_run, is_disk_full, resume, train
@@ -104,6 +105,27 @@ def test_what_is_saved_is_what_was_trained(model: Path, rows: Path, tmp_path: Pa
     assert begun.step == 12
 
 
+@pytest.mark.parametrize(("modules", "kinds"), [("all-linear", 7), ("q_proj,v_proj", 2)])
+def test_adapters_can_stand_in_the_last_layers_only(modules: str, kinds: int, model: Path) -> None:
+    shaped = adapted(recipe(model, lora_modules=modules, lora_layers=1))
+    trained = [name for name, value in shaped.named_parameters() if value.requires_grad]
+    assert len(trained) == 2 * kinds
+    assert all(".layers.1." in name for name in trained)
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this processor does not compute in bfloat16")
+def test_halving_the_frozen_weights_changes_no_loss(
+    model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = recipe(model, bf16=True, max_steps=4)
+    dtypes = {value.dtype for value in adapted(chosen).parameters() if not value.requires_grad}
+    assert dtypes == {torch.float32, torch.bfloat16}
+    train(rows, tmp_path / "halved", chosen)
+    monkeypatch.setattr("finetune.train._halve_linear", lambda _: None)
+    train(rows, tmp_path / "whole", chosen)
+    assert losses(tmp_path / "halved") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+
+
 def test_only_the_answer_carries_loss(model: Path, rows: Path) -> None:
     row = read_split(rows, "train", limit=1)[0]
     tokenizer = load_tokenizer(str(model))
@@ -118,8 +140,6 @@ def test_only_the_answer_carries_loss(model: Path, rows: Path) -> None:
 
 
 def test_the_loss_is_that_of_the_whole_logits(model: Path, rows: Path, tmp_path: Path) -> None:
-    import torch
-
     chosen = recipe(model, method="full")
     tokenizer = load_tokenizer(str(model))
     encoded = encode_all(read_split(rows, "train", limit=4), tokenizer, max_length=256)[0]
@@ -206,8 +226,6 @@ def test_a_checkpoint_that_was_not_finished_is_not_gone_on_from(model: Path, row
 def test_a_full_disk_leaves_the_checkpoint_before_it_whole(
     model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     real = torch.save
 
     def full(content: Any, path: Any, *rest: Any, **more: Any) -> None:
@@ -291,8 +309,6 @@ def test_the_digest_of_a_base_model_knows_its_weights_not_its_precision(model: P
 
 
 def test_a_loss_that_is_no_number_ends_the_training(model: Path, rows: Path, tmp_path: Path) -> None:
-    import torch
-
     broken = load_model(str(model))
     with torch.no_grad():
         broken.lm_head.weight.fill_(math.inf)
