@@ -3,7 +3,8 @@
     python -m benchmarks.finetune WORK render       rendering speed with space groups, and memory
     python -m benchmarks.finetune WORK rows         13,000 records, split by formula
     python -m benchmarks.finetune WORK train        LoRA, one piece of at most --minutes; again to go on
-    python -m benchmarks.finetune WORK tuned        answers on 300 test rows; also: zero, five, batched, single
+    python -m benchmarks.finetune WORK batched      the tuned model's answers on 300 test rows; zero, five: the untuned model's
+    python -m benchmarks.finetune WORK single       the first 40 of them asked one by one, as the tutorial does
     python -m benchmarks.finetune WORK report       errors beside the mean's
     python -m benchmarks.finetune WORK methods      prefix and prompt tuning: falling loss, the same after loading
     python -m benchmarks.finetune WORK overhead     a step of ours against a bare PyTorch loop
@@ -137,7 +138,7 @@ def answers(kind: str) -> Any:
         left = [row for row in test if row["id"] not in known]
         if not left:
             return
-        tuned = kind in ("tuned", "single", "batched")
+        tuned = kind in ("single", "batched")
         model = load_generator(given.work / "lora") if tuned else load_generator(BASE, style=STYLE)
         shots = read_split(given.work / "rows", "train", limit=5)
         prompts = [_prompt(kind, row, shots, model.tokenizer) for row in left]
@@ -174,14 +175,14 @@ def report(given: argparse.Namespace) -> None:
     print(f"report: n = {len(test)} test rows of unseen formulas, seed 0; bootstrap of 1,000 draws")
     _line("mean of the training rows", truth, np.full(len(test), mean))
     _line("median of the training rows", truth, np.full(len(test), float(np.median([row["value"] for row in known]))))
-    for kind in ("zero", "five", "tuned"):
+    for kind in ("zero", "five", "batched"):
         path = given.work / f"{kind}.json"
         if path.is_file():
             found = json.loads(path.read_text())
             texts = [found[row["id"]]["text"] for row in test]
             strict = [found[row["id"]]["value"] for row in test]
             _line(f"{kind}, read strictly", truth, np.array([math.nan if one is None else one for one in strict]))
-            if kind != "tuned":
+            if kind != "batched":
                 _line(f"{kind}, first number in the text", truth, np.array([_first_number(text) for text in texts]))
 
 
@@ -369,7 +370,7 @@ STEPS: dict[str, Any] = {
     "render": rendering,
     "rows": rows,
     "train": training,
-    **{kind: answers(kind) for kind in ("tuned", "zero", "five", "batched", "single")},
+    **{kind: answers(kind) for kind in ("zero", "five", "batched", "single")},
     "report": report,
     "methods": methods,
     "overhead": overhead,

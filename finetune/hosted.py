@@ -36,8 +36,9 @@ FRAME_TOKENS = 7  # that the chat format puts around a row
 ENDED = ("succeeded", "failed", "cancelled")
 POLL_S = 10.0
 
-# US dollars per million tokens trained, from https://platform.openai.com/docs/pricing as of 2025-08; --price overrides
-TRAINING_PRICES = {
+PRICES_AS_OF = "2025-08"
+PRICE_PAGE = "https://platform.openai.com/docs/pricing"
+TRAINING_PRICES = {  # US dollars per million tokens trained, of that date; --price overrides
     "gpt-4.1": 25.0,
     "gpt-4.1-mini": 5.0,
     "gpt-4.1-nano": 1.5,
@@ -74,6 +75,7 @@ class Estimate:
     tokens: int  # of all rows once
     epochs: int
     usd: float | None
+    price_basis: str  # where the price comes from, and of when it is
     longest: int  # tokens of the longest row
     problems: tuple[str, ...] = ()
 
@@ -135,9 +137,9 @@ def estimate(dataset: Path, order: Order) -> Estimate:
             problems.append(f"{row['id']} has about {count} tokens, more than {MOST_TOKENS}")
         if not row["prompt"].strip() or not row["completion"].strip():
             problems.append(f"{row['id']} has an empty prompt or answer")
-    price = order.price if order.price is not None else _price(order.model)
+    price, basis = _price(order)
     usd = None if price is None else round(sum(counts) * order.epochs * price / 1e6, 4)
-    return Estimate(len(rows), len(validation), sum(counts), order.epochs, usd, max(counts), tuple(problems))
+    return Estimate(len(rows), len(validation), sum(counts), order.epochs, usd, basis, max(counts), tuple(problems))
 
 
 def _rows(dataset: Path, order: Order) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -146,10 +148,17 @@ def _rows(dataset: Path, order: Order) -> tuple[list[dict[str, Any]], list[dict[
     return read_split(dataset, "train", limit=order.limit), validation
 
 
-def _price(model: str) -> float | None:
-    bare = model.split(":")[1] if model.startswith("ft:") else model
+def _price(order: Order) -> tuple[float | None, str]:
+    """Return US dollars per million tokens, None where they are not known, and what is to be known about the figure."""
+    if order.price is not None:
+        return order.price, f"{order.price:g} USD per million tokens, as given with --price"
+    bare = order.model.split(":")[1] if order.model.startswith("ft:") else order.model
     known = [name for name in TRAINING_PRICES if bare == name or bare.startswith(f"{name}-20")]
-    return TRAINING_PRICES[max(known, key=len)] if known else None
+    if not known:
+        return None, f"no price of {order.model} is known here; look at {PRICE_PAGE} and give it with --price"
+    price = TRAINING_PRICES[max(known, key=len)]
+    changes = f"prices change, so compare {PRICE_PAGE} and give today's with --price"
+    return price, f"{price:g} USD per million tokens as of {PRICES_AS_OF}; {changes}"
 
 
 def _tokens(row: Mapping[str, Any], style: str) -> int:

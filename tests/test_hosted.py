@@ -59,6 +59,7 @@ def test_nothing_is_sent_before_the_estimate_is_agreed_to(
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["usd"] == pytest.approx(found["tokens"] * 3 * 3.0 / 1e6, abs=1e-4)
+    assert "as of 2025-08; prices change" in found["price_basis"]
     assert server.seen == []
     assert not (tmp_path / "job").exists()
     assert main([*command, "--yes", "--wait", "--poll", "0"]) == 0
@@ -144,7 +145,9 @@ def test_rows_that_the_api_would_refuse_are_found_before(tmp_path: Path, server:
 
 
 def test_a_model_whose_price_is_not_known_has_no_estimate_but_a_given_one(rows: Path) -> None:
-    assert estimate(rows, Order(model="gpt-9")).usd is None
+    unknown = estimate(rows, Order(model="gpt-9"))
+    assert unknown.usd is None
+    assert "--price" in unknown.price_basis
     assert estimate(rows, Order(model="gpt-9", price=10.0)).usd == pytest.approx(
         estimate(rows, Order(model="gpt-9")).tokens * 3 * 10 / 1e6, abs=1e-4
     )

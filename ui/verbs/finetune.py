@@ -233,7 +233,7 @@ def merge(context: Context, run: Path, out: Path, rows: int, dtype: str) -> int:
 @click.option("--suffix", default="matlit", show_default=True, help="Part of the trained model's name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the provider's training.")
 @click.option("--limit", type=int, default=0, metavar="N", help="Training rows to take.")
-@click.option("--price", type=float, metavar="USD", help="Per million tokens, where it is not known here.")
+@click.option("--price", type=float, metavar="USD", help="Today's price per million tokens; ours has a date.")
 @click.option("--yes", is_flag=True, help="Agree to the cost: upload the rows and create the job.")
 @click.option("--wait", is_flag=True, help="Follow the job to its end.")
 @click.option("--poll", type=float, default=10.0, show_default=True, metavar="SECONDS", help="How often to ask.")
