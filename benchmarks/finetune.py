@@ -130,8 +130,6 @@ def answers(kind: str) -> Any:
     """Return the step that has the test rows answered in one way, in pieces: what is there is not asked again."""
 
     def step(given: argparse.Namespace) -> None:
-        from finetune.generate import load_generator
-
         path = given.work / f"{kind}.json"
         known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         test = read_split(given.work / "rows", "test")[: 40 if kind == "single" else TEST]
@@ -139,7 +137,7 @@ def answers(kind: str) -> Any:
         if not left:
             return
         tuned = kind in ("single", "batched")
-        model = load_generator(given.work / "lora") if tuned else load_generator(BASE, style=STYLE)
+        model = _load(given.work / "lora" if tuned else None)
         shots = read_split(given.work / "rows", "train", limit=5)
         prompts = [_prompt(kind, row, shots, model.tokenizer) for row in left]
         model.write(prompts[:2])  # warm
@@ -156,6 +154,19 @@ def answers(kind: str) -> Any:
         )
 
     return step
+
+
+def _load(run: Path | None) -> Any:
+    """Return the tuned model, of the last checkpoint where training was not finished; without a run the untuned one."""
+    from finetune.generate import load_generator
+
+    if run is None:
+        return load_generator(BASE, style=STYLE)
+    if (state := read_run(run)).status == "finished":
+        return load_generator(run)
+    last = checkpoints(run)[-1]
+    print(f"training stands at step {state.step} of {state.steps}: asking {last.name}")
+    return load_generator(last, base=BASE, style=STYLE)
 
 
 def _prompt(kind: str, row: dict[str, Any], shots: list[dict[str, Any]], tokenizer: Any) -> str:
