@@ -3,7 +3,7 @@
     python -m benchmarks.finetune WORK render       rendering speed with space groups, and memory
     python -m benchmarks.finetune WORK rows         13,000 records, split by formula
     python -m benchmarks.finetune WORK train        LoRA, one piece of at most --minutes; again to go on
-    python -m benchmarks.finetune WORK batched      the tuned model's answers on 300 test rows; zero, five: the untuned model's
+    python -m benchmarks.finetune WORK batched      the tuned model on 300 test rows; zero, five: the untuned one
     python -m benchmarks.finetune WORK single       the first 40 of them asked one by one, as the tutorial does
     python -m benchmarks.finetune WORK report       errors beside the mean's
     python -m benchmarks.finetune WORK methods      prefix and prompt tuning: falling loss, the same after loading
