@@ -1,6 +1,6 @@
 """What is usual in scientific English: in how many texts a word or phrase stands, and how words are used.
 
-The counts come from open full texts and abstracts (`benchmarks/train_keywords.py` makes the file); no text is in them.
+The counts come from open full texts and abstracts (`benchmarks/_train_keywords.py` makes the file); no text is in them.
 """
 
 from __future__ import annotations

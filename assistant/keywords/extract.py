@@ -1,7 +1,7 @@
 """Keywords without a language model: candidate phrases of the paper itself, ranked by a small trained model.
 
 The ranking model (boosted trees over `features.NAMES`) learnt from the authors' keywords of open papers; see
-`benchmarks/train_keywords.py`. Nothing is invented: every keyword stands in the paper. Japanese is in `japanese`.
+`benchmarks/_train_keywords.py`. Nothing is invented: every keyword stands in the paper. Japanese is in `japanese`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ MODEL_FILE = "ranking.safetensors"
 DEFAULT_MAX = 10
 MOST_OF_A_WORD = 3  # keywords that may share a word
 SAME_MEANING = 0.93  # cosine between two phrases from which on the lower one is left out
-OVERLAP_PENALTY = 1.0  # in log-odds, chosen on the development half
+# Chosen by cross-validation on the development half:
+OVERLAP_PENALTY = 1.0  # in log-odds
+# From so many places on, the share that a phrase must have outside a taken one that holds its words, to be taken too.
+ALONE = ((10, 0.75), (3, 0.5))
+# A phrase with so many places, of which less than a share end before a boundary, is only ever a part of others.
+PART_PLACES, PART_SHARE = 8, 0.05
 _NAME_PARTS = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -56,10 +61,9 @@ def ranked(
 
     scores = predict(_ranking("paper" if text.title else "passage"), rows)
     names = {part.casefold() for name in avoid for part in _NAME_PARTS.findall(name)}
-    order = [
-        place for place in np.argsort(-scores, kind="stable") if not names & set(chosen[place].form.casefold().split())
-    ]
-    return [(chosen[place], float(scores[place])) for place in _diverse(order, scores, chosen, vectors, most)]
+    allowed = [place for place, one in enumerate(chosen) if not names & set(one.form.casefold().split())]
+    taken = select(scores, chosen, vectors, most=most, among=allowed)
+    return [(chosen[place], float(scores[place])) for place in taken]
 
 
 def examine(text: Text, *, embedder: Embedder) -> tuple[list[Candidate], Floats, Floats]:
@@ -78,18 +82,22 @@ def examine(text: Text, *, embedder: Embedder) -> tuple[list[Candidate], Floats,
     return chosen, rows, phrases
 
 
-def _diverse(
-    order: Sequence[int], scores: Floats, chosen: Sequence[Candidate], vectors: Floats, most: int
+def select(
+    scores: Floats, chosen: Sequence[Candidate], vectors: Floats, *, most: int, among: Sequence[int]
 ) -> list[int]:
-    """Return the best candidates: a phrase within or around a taken one is held back, one with a worn word left out."""
-    left = {place: float(scores[place]) for place in order}
+    """Return the places of the best candidates, best first, so that each adds something to those before it.
+
+    Left out is what means the same as a better one, stands mostly inside a better one, has a worn word, or is a part
+    of phrases only; a phrase within or around a better one is held back.
+    """
+    left = {place: float(scores[place]) for place in among if not _is_part(chosen[place])}
     taken: list[int] = []
     words: Counter[str] = Counter()
     while left and len(taken) < most:
         best = max(left, key=lambda place: (left[place], -place))
         del left[best]
         crowded = any(words[stem] >= MOST_OF_A_WORD for stem in chosen[best].key)
-        if crowded or any(_repeats(best, other, chosen, vectors) for other in taken):
+        if crowded or any(_adds_nothing(best, other, chosen, vectors) for other in taken):
             continue
         words.update(chosen[best].key)
         taken.append(best)
@@ -100,10 +108,16 @@ def _diverse(
     return taken
 
 
-def _repeats(place: int, other: int, chosen: Sequence[Candidate], vectors: Floats) -> bool:
-    if sorted(chosen[place].key) == sorted(chosen[other].key):
+def _adds_nothing(place: int, other: int, chosen: Sequence[Candidate], vectors: Floats) -> bool:
+    one, better = chosen[place], chosen[other]
+    if sorted(one.key) == sorted(better.key) or float(vectors[place] @ vectors[other]) > SAME_MEANING:
         return True
-    return float(vectors[place] @ vectors[other]) > SAME_MEANING
+    wanted = next((share for places, share in ALONE if one.total >= places), 0.0)
+    return set(one.key) < set(better.key) and one.total - better.total < wanted * one.total
+
+
+def _is_part(one: Candidate) -> bool:
+    return one.total >= PART_PLACES and one.right < PART_SHARE * one.total
 
 
 def _within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
