@@ -5,7 +5,7 @@
 
 Both files that ship were made by the first command, from the development half of the ids alone (`is_development`), and
 from texts without keywords: neither the texts nor the keywords of the other half, on which `benchmarks.keywords`
-reports, are read. Run again, it writes the same bytes with the versions of constraints.txt.
+reports, are read.
 """
 
 from __future__ import annotations

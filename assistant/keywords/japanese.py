@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from assistant.glossary import SCRIPT, split
+from assistant.keywords.candidates import UNITS
 from assistant.keywords.texts import Text
 
 MOST_MORPHEMES = 6
@@ -26,10 +27,16 @@ _LISTED = """
     際 際に 種 種類 様 等 ため もの こと ところ とき 概要 要旨 序論 緒言 結論 結言
     はじめに おわりに 謝辞 キーワード 目次 説明 記述 注意 参照 定義 指定 出力 入力 確認
     実施 作成 設定 開始 終了 変更 追加 対応 表示 処理 文字 文書 ページ 項目 内容 名前 者
-    化 性 的
+    化 性 的 役割 原因 傾向 複数 程度 試料 観察 作製 期待 応用 検証 調査 取得 存在 発生
 """
 _TALK = frozenset(_LISTED.split())
+_TALK_ENDS = frozenset(["程度", "前後", "以上", "以下", "以内"])
 _AFFIXES = ("名詞的", "形状詞的")
+# What counts, qualifies or says when is no subject on its own: 倍, 有望, 以内.
+_NOT_ALONE = ("助数詞可能", "形状詞可能", "副詞可能", "助数詞")
+# Formulas, alloys and codes, which the dictionary takes apart: Li7La3Zr2O12, Ti-6Al-4V, MOF-74.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-/.][A-Za-z0-9]+)*")
+Part = tuple[str, tuple[str, ...]]  # a morpheme, or a name of several, with its part of speech
 
 
 @dataclass(slots=True)
@@ -60,7 +67,7 @@ def collect_japanese(text: Text) -> dict[str, Phrase]:
     found: dict[str, Phrase] = {}
     offset = 0
     for zone, part in enumerate((text.title, text.abstract, text.body)):
-        for run in _noun_runs(part):
+        for run in noun_runs(part):
             offset += len(run)
             form = "".join(run)
             if _is_keyword(form, run):
@@ -102,36 +109,63 @@ def _is_keyword(form: str, run: list[str]) -> bool:
     return kanji_or_kana and not (form.isascii() and not form.isupper() and len(run) == 1 and form.islower())
 
 
-def _noun_runs(text: str) -> Iterator[list[str]]:
+def noun_runs(text: str) -> Iterator[list[str]]:
+    """Yield the runs of nouns, in their parts; a name begins a run of its own: 光触媒BiVO4 are two."""
     folded = re.sub(r"(?<=[ぁ-鿿])\s+(?=[ぁ-鿿])", "", unicodedata.normalize("NFKC", text))
     for start in range(0, len(folded), BLOCK_CHARACTERS):
-        run: list[str] = []
-        for morpheme in _tokenizer().tokenize(folded[start : start + BLOCK_CHARACTERS]):
-            surface, kind = morpheme.surface(), morpheme.part_of_speech()
-            if _continues(surface, kind, bool(run)):
-                run.append(surface)
-            else:
-                if run:
-                    yield _trimmed(run)
+        run: list[Part] = []
+        for part in [*_parts(folded[start : start + BLOCK_CHARACTERS]), ("", ("",))]:
+            goes_on = _continues(*part, bool(run))
+            if run and (not goes_on or (_is_name(part[0]) and not run[-1][0].isascii())):
+                yield _trimmed(run)
                 run = []
-        if run:
-            yield _trimmed(run)
+            if goes_on:
+                run.append(part)
+
+
+def _parts(text: str) -> Iterator[Part]:
+    """Yield the morphemes of a text, with those that make up a name put together."""
+    names = {match.start(): match.end() for match in _NAME.finditer(text)}
+    ends = 0
+    for morpheme in _tokenizer().tokenize(text):
+        if morpheme.begin() < ends:
+            continue
+        name_ends = names.get(morpheme.begin(), 0)
+        if name_ends > morpheme.end():
+            ends = name_ends
+            yield text[morpheme.begin() : ends], ("名詞", "固有名詞", "一般")
+        else:
+            yield morpheme.surface(), morpheme.part_of_speech()
+
+
+def _is_name(surface: str) -> bool:
+    return len(surface) > 1 and surface.isascii() and not surface.isdigit() and not surface.islower()
 
 
 def _continues(surface: str, kind: tuple[str, ...], inside: bool) -> bool:
+    if all(part.lower() in UNITS for part in re.split("[-/.]", surface)) and surface.isascii() and len(surface) > 1:
+        return False
     if kind[0] == "名詞":
         return kind[1] != "数詞" or inside or not surface.isdigit()
     if kind[0] == "接頭辞":
         return True
-    return (kind[0] == "接尾辞" and kind[1] in _AFFIXES and inside) or (surface in "-・" and inside)
+    return (kind[0] == "接尾辞" and kind[1] in _AFFIXES and inside) or (surface in ("-", "・") and inside)
 
 
-def _trimmed(run: list[str]) -> list[str]:
-    while run and (run[-1] in "-・" or run[-1].isdigit()):
+def _trimmed(run: list[Part]) -> list[str]:
+    """Return the run without talk, counts and loose ends; one that is nothing else becomes a full stop."""
+    while run and (run[-1][0] in "-・" or run[-1][0].isdigit() or "副詞可能" in run[-1][1] or run[-1][0] in _TALK_ENDS):
         run = run[:-1]
-    while run and run[0] in _TALK:
+    while len(run) > 1 and run[-2][1][1] == "数詞" and any(kind in _NOT_ALONE for kind in run[-1][1]):
+        run = run[:-2]
+    while run and (run[0][0] in _TALK or run[0][1][1] == "数詞" or run[0][0] in ("約", "マイナス")):
+        counted = run[0][1][1] == "数詞"
         run = run[1:]
-    return run or ["。"]
+        while counted and run and any(kind in _NOT_ALONE for kind in run[0][1]):
+            run = run[1:]
+    if not run or (len(run) == 1 and any(kind in _NOT_ALONE for kind in run[0][1])):
+        return ["。"]
+    return [surface for surface, _ in run]
 
 
 @cache

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from servers.local import JsonHandler, LocalServer
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -45,30 +46,70 @@ class Seen:
     body: dict[str, Any]
 
 
-class ModelServer:
+class _Handler(JsonHandler):
+    server_of: ModelServer
+
+    def answer_get(self) -> None:
+        outer, seen = self.server_of, self._seen({})
+        if not outer.authorised(seen):
+            self.send(401, outer.error(401, "Incorrect API key provided", "invalid_api_key"))
+            return
+        self.send(*outer.get(self.path))
+
+    def answer_post(self) -> None:
+        outer = self.server_of
+        seen = self._seen(json.loads(self.body()))
+        if not outer.authorised(seen):
+            self.send(401, outer.error(401, "Incorrect API key provided", "invalid_api_key"))
+            return
+        turn = outer.next_turn()
+        if turn.body is not None:
+            self.send(turn.status, turn.body, turn.headers)
+        elif turn.status != 200:
+            self.send(turn.status, outer.error(turn.status, turn.message or "broken", turn.code), turn.headers)
+        elif outer.streams(seen):
+            self._stream(outer.pieces(turn, seen), turn)
+        elif turn.drop:
+            self.close_connection = True
+        else:
+            time.sleep(turn.seconds_per_piece)
+            self.send(200, outer.whole(turn, seen), turn.headers)
+
+    def _seen(self, body: dict[str, Any]) -> Seen:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        seen = Seen(self.command, self.path, headers, body)
+        self.server_of.seen.append(seen)
+        return seen
+
+    def _stream(self, pieces: Iterator[bytes], turn: Turn) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number, piece in enumerate(pieces):
+            if turn.drop and number == 2:
+                self.close_connection = True
+                return
+            try:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.flush()
+            except OSError:  # the client has gone, as it may
+                self.close_connection = True
+                return
+            time.sleep(turn.seconds_per_piece)
+        self.wfile.write(b"0\r\n\r\n")
+
+
+class ModelServer(LocalServer):
     """Serves a script on a free loopback port, from `with` until its end."""
+
+    handler = _Handler
 
     def __init__(self, turns: Sequence[str | Turn] = (), *, key: str = KEY) -> None:
         self.turns = [Turn(turn) if isinstance(turn, str) else turn for turn in turns]
         self.key = key
         self.seen: list[Seen] = []
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        outer = self
-
-        class Handler(_Handler):
-            server_of = outer
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     @property
     def calls(self) -> list[Seen]:
@@ -99,73 +140,6 @@ class ModelServer:
 
     def error(self, status: int, message: str, code: str) -> Any:
         raise NotImplementedError
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_of: ModelServer
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        outer, seen = self.server_of, self._seen({})
-        if not outer.authorised(seen):
-            self._send(401, outer.error(401, "Incorrect API key provided", "invalid_api_key"))
-            return
-        self._send(*outer.get(self.path))
-
-    def do_POST(self) -> None:
-        outer = self.server_of
-        seen = self._seen(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        if not outer.authorised(seen):
-            self._send(401, outer.error(401, "Incorrect API key provided", "invalid_api_key"))
-            return
-        turn = outer.next_turn()
-        if turn.body is not None:
-            self._send(turn.status, turn.body, turn.headers)
-        elif turn.status != 200:
-            self._send(turn.status, outer.error(turn.status, turn.message or "broken", turn.code), turn.headers)
-        elif outer.streams(seen):
-            self._stream(outer.pieces(turn, seen), turn)
-        elif turn.drop:
-            self.close_connection = True
-        else:
-            time.sleep(turn.seconds_per_piece)
-            self._send(200, outer.whole(turn, seen), turn.headers)
-
-    def _seen(self, body: dict[str, Any]) -> Seen:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        seen = Seen(self.command, self.path, headers, body)
-        self.server_of.seen.append(seen)
-        return seen
-
-    def _send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _stream(self, pieces: Iterator[bytes], turn: Turn) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for number, piece in enumerate(pieces):
-            if turn.drop and number == 2:
-                self.close_connection = True
-                return
-            try:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                self.wfile.flush()
-            except OSError:  # the client has gone, as it may
-                self.close_connection = True
-                return
-            time.sleep(turn.seconds_per_piece)
-        self.wfile.write(b"0\r\n\r\n")
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 def words(text: str) -> list[str]:

@@ -7,15 +7,95 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from servers.local import JsonHandler, LocalServer
 
 ANSWER = json.dumps({"keywords": ["garnet", "solid electrolyte"]})
 
 
-class BatchServer:
+class _Handler(JsonHandler):
+    server_of: BatchServer
+
+    def answer_get(self) -> None:
+        outer, path = self.server_of, self.path.split("?")[0]
+        if match := re.fullmatch(r"/v1/files/(.+)/content", path):
+            self.send(200, outer.files[match[1]])
+        elif path == "/v1/batches":
+            listed = [self._openai(name) for name in reversed(outer.batches)]
+            self.send(200, {"object": "list", "data": listed, "has_more": False})
+        elif match := re.fullmatch(r"/v1/batches/(.+)", path):
+            outer.look(match[1])
+            self.send(200, self._openai(match[1]))
+        elif path == "/v1beta/batches":
+            self.send(200, {"operations": [self._gemini(name) for name in outer.batches]})
+        elif match := re.fullmatch(r"/v1beta/batches/(.+)", path):
+            outer.look(match[1])
+            self.send(200, self._gemini(match[1]))
+        elif match := re.fullmatch(r"/(?:download/)?v1beta/files/(.+):download", path):
+            self.send(200, outer.files[match[1]])
+        else:
+            self.send(404, {"error": {"message": f"no {path}", "code": 404}})
+
+    def answer_post(self) -> None:
+        outer, path = self.server_of, self.path.split("?")[0]
+        data = self.body()
+        if path == "/v1/files":
+            boundary = self.headers["Content-Type"].split("boundary=")[1].strip('"').encode()
+            part = next(part for part in data.split(b"--" + boundary) if b'name="file"' in part)
+            name = outer.keep(part.split(b"\r\n\r\n", 1)[1].rstrip(b"\r\n"))
+            made = {"id": name, "object": "file", "bytes": len(data), "created_at": 1, "filename": "k.jsonl"}
+            self.send(200, made | {"purpose": "batch", "status": "processed"})
+        elif path == "/v1/batches":
+            asked = json.loads(data)
+            self.send(200, self._openai(outer.begin(asked["input_file_id"], asked["metadata"]["matlit"])))
+        elif match := re.fullmatch(r"/v1/batches/(.+)/cancel", path):
+            outer.batches[match[1]]["state"] = "cancelled"
+            self.send(200, self._openai(match[1]))
+        elif path == "/upload/v1beta/files":
+            self.send(200, {}, {"X-Goog-Upload-URL": f"{outer.url}/upload/data", "X-Goog-Upload-Status": "active"})
+        elif path == "/upload/data":
+            name = outer.keep(data)
+            file = {"name": f"files/{name}", "mimeType": "application/jsonl", "uri": name}
+            self.send(200, {"file": file}, {"X-Goog-Upload-Status": "final"})
+        elif path.endswith(":batchGenerateContent"):
+            asked = json.loads(data)["batch"]
+            file = asked["inputConfig"]["fileName"].removeprefix("files/")
+            self.send(200, self._gemini(outer.begin(file, asked["displayName"])))
+        elif match := re.fullmatch(r"/v1beta/batches/(.+):cancel", path):
+            outer.batches[match[1]]["state"] = "cancelled"
+            self.send(200, {})
+        else:
+            self.send(404, {"error": {"message": f"no {path}", "code": 404}})
+
+    def _openai(self, name: str) -> dict[str, Any]:
+        batch = self.server_of.batches[name]
+        return {
+            "id": name,
+            "object": "batch",
+            "endpoint": "/v1/chat/completions",
+            "input_file_id": batch["file"],
+            "completion_window": "24h",
+            "created_at": 1,
+            "status": batch["state"],
+            "output_file_id": batch["out"] or None,
+            "error_file_id": batch["err"] or None,
+            "metadata": {"matlit": batch["mark"]},
+        }
+
+    def _gemini(self, name: str) -> dict[str, Any]:
+        batch = self.server_of.batches[name]
+        states = {"in_progress": "RUNNING", "completed": "SUCCEEDED", "cancelled": "CANCELLED"}
+        data: dict[str, Any] = {"state": f"BATCH_STATE_{states[batch['state']]}", "displayName": batch["mark"]}
+        if batch["out"]:
+            data["output"] = {"responsesFile": f"files/{batch['out']}"}
+        return {"name": f"batches/{name}", "metadata": data}
+
+
+class BatchServer(LocalServer):
     """Batches are done after `polls` looks. `broken` are the requests, by their number, that fail."""
+
+    handler = _Handler
 
     def __init__(self, *, polls: int = 2, broken: tuple[int, ...] = ()) -> None:
         self.polls = polls
@@ -23,22 +103,6 @@ class BatchServer:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.answered = 0
-
-    def __enter__(self) -> Self:
-        outer = self
-
-        class Handler(_Handler):
-            server_of = outer
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     def keep(self, data: bytes) -> str:
         name = f"file-{len(self.files)}"
@@ -89,94 +153,3 @@ class BatchServer:
             "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
         }
         return {"custom_id": row["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_of: BatchServer
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        outer, path = self.server_of, self.path.split("?")[0]
-        if match := re.fullmatch(r"/v1/files/(.+)/content", path):
-            self._send(outer.files[match[1]])
-        elif path == "/v1/batches":
-            listed = [self._openai(name) for name in reversed(outer.batches)]
-            self._send({"object": "list", "data": listed, "has_more": False})
-        elif match := re.fullmatch(r"/v1/batches/(.+)", path):
-            outer.look(match[1])
-            self._send(self._openai(match[1]))
-        elif path == "/v1beta/batches":
-            self._send({"operations": [self._gemini(name) for name in outer.batches]})
-        elif match := re.fullmatch(r"/v1beta/batches/(.+)", path):
-            outer.look(match[1])
-            self._send(self._gemini(match[1]))
-        elif match := re.fullmatch(r"/(?:download/)?v1beta/files/(.+):download", path):
-            self._send(outer.files[match[1]])
-        else:
-            self._send({"error": {"message": f"no {path}", "code": 404}}, 404)
-
-    def do_POST(self) -> None:
-        outer, path = self.server_of, self.path.split("?")[0]
-        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if path == "/v1/files":
-            boundary = self.headers["Content-Type"].split("boundary=")[1].strip('"').encode()
-            part = next(part for part in data.split(b"--" + boundary) if b'name="file"' in part)
-            name = outer.keep(part.split(b"\r\n\r\n", 1)[1].rstrip(b"\r\n"))
-            made = {"id": name, "object": "file", "bytes": len(data), "created_at": 1, "filename": "k.jsonl"}
-            self._send(made | {"purpose": "batch", "status": "processed"})
-        elif path == "/v1/batches":
-            asked = json.loads(data)
-            self._send(self._openai(outer.begin(asked["input_file_id"], asked["metadata"]["matlit"])))
-        elif match := re.fullmatch(r"/v1/batches/(.+)/cancel", path):
-            outer.batches[match[1]]["state"] = "cancelled"
-            self._send(self._openai(match[1]))
-        elif path == "/upload/v1beta/files":
-            self._send({}, headers={"X-Goog-Upload-URL": f"{outer.url}/upload/data", "X-Goog-Upload-Status": "active"})
-        elif path == "/upload/data":
-            name = outer.keep(data)
-            file = {"name": f"files/{name}", "mimeType": "application/jsonl", "uri": name}
-            self._send({"file": file}, headers={"X-Goog-Upload-Status": "final"})
-        elif path.endswith(":batchGenerateContent"):
-            asked = json.loads(data)["batch"]
-            file = asked["inputConfig"]["fileName"].removeprefix("files/")
-            self._send(self._gemini(outer.begin(file, asked["displayName"])))
-        elif match := re.fullmatch(r"/v1beta/batches/(.+):cancel", path):
-            outer.batches[match[1]]["state"] = "cancelled"
-            self._send({})
-        else:
-            self._send({"error": {"message": f"no {path}", "code": 404}}, 404)
-
-    def _openai(self, name: str) -> dict[str, Any]:
-        batch = self.server_of.batches[name]
-        return {
-            "id": name,
-            "object": "batch",
-            "endpoint": "/v1/chat/completions",
-            "input_file_id": batch["file"],
-            "completion_window": "24h",
-            "created_at": 1,
-            "status": batch["state"],
-            "output_file_id": batch["out"] or None,
-            "error_file_id": batch["err"] or None,
-            "metadata": {"matlit": batch["mark"]},
-        }
-
-    def _gemini(self, name: str) -> dict[str, Any]:
-        batch = self.server_of.batches[name]
-        states = {"in_progress": "RUNNING", "completed": "SUCCEEDED", "cancelled": "CANCELLED"}
-        data: dict[str, Any] = {"state": f"BATCH_STATE_{states[batch['state']]}", "displayName": batch["mark"]}
-        if batch["out"]:
-            data["output"] = {"responsesFile": f"files/{batch['out']}"}
-        return {"name": f"batches/{name}", "metadata": data}
-
-    def _send(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass

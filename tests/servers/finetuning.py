@@ -8,19 +8,56 @@ from __future__ import annotations
 import json
 import math
 import re
-import threading
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
-KEY = "sk-test-0123456789abcdef"
+from servers import KEY
+from servers.local import JsonHandler, LocalServer
+
 STATES = ["validating_files", "queued", "running", "succeeded"]
 MODEL = "ft:gpt-4o-mini-2024-07-18:lab:matlit:abc123"
 
 
-class FineTuningServer:
+class _Handler(JsonHandler):
+    server_of: FineTuningServer
+
+    def answer_get(self) -> None:
+        self._answer(b"")
+
+    def answer_post(self) -> None:
+        self._answer(self.body())
+
+    def _answer(self, body: bytes) -> None:
+        outer, path = self.server_of, self.path.removeprefix("/v1").partition("?")[0]
+        outer.seen.append((self.command, path))
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            self.send(401, _error("Incorrect API key provided", "invalid_api_key"))
+        elif outer.faults:
+            self.send(outer.faults.pop(0), _error("try again", "server_error"))
+        else:
+            self.send(*self._route(path, body))
+
+    def _route(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        outer, jobs = self.server_of, "/fine_tuning/jobs"
+        if path == "/files":
+            return 200, outer.upload(self.headers["Content-Type"], body)
+        if path == "/chat/completions":
+            return outer.chat(json.loads(body))
+        if path == jobs and self.command == "POST":
+            return outer.create(json.loads(body))
+        if path == jobs:
+            return 200, {"object": "list", "data": list(outer.jobs.values()), "has_more": False}
+        name, action = re.fullmatch(rf"{jobs}/([^/]+)(?:/(\w+))?", path).groups()  # type: ignore[union-attr]
+        if action == "events":
+            return 200, {"object": "list", "data": outer.events[name][::-1], "has_more": False}
+        return outer.cancel(name) if action == "cancel" else outer.look(name)
+
+
+class FineTuningServer(LocalServer):
     """Holds uploaded files and jobs; `answers` are what the trained model says, by prompt."""
+
+    handler = _Handler
 
     def __init__(self, *, answers: dict[str, str] | None = None, fails: str = "") -> None:
         self.files: dict[str, bytes] = {}
@@ -30,21 +67,10 @@ class FineTuningServer:
         self.faults: list[int] = []  # statuses that the next requests are answered with
         self.seen: list[tuple[str, str]] = []
 
-    def __enter__(self) -> Self:
-        outer = self
-
-        class Handler(_Handler):
-            server_of = outer
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+    @property
+    def url(self) -> str:
+        """The address that takes the place of OpenAI's."""
+        return f"{super().url}/v1"
 
     def upload(self, content_type: str, body: bytes) -> dict[str, Any]:
         head = f"Content-Type: {content_type}\r\n\r\n".encode()
@@ -130,53 +156,6 @@ class FineTuningServer:
             "logprobs": {"content": logs, "refusal": None},
         }
         return 200, {"id": "c", "object": "chat.completion", "created": 1, "model": asked["model"], "choices": [choice]}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_of: FineTuningServer
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._answer(b"")
-
-    def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers["Content-Length"] or 0)))
-
-    def _answer(self, body: bytes) -> None:
-        outer, path = self.server_of, self.path.removeprefix("/v1").partition("?")[0]
-        outer.seen.append((self.command, path))
-        if self.headers["Authorization"] != f"Bearer {KEY}":
-            self._send(401, _error("Incorrect API key provided", "invalid_api_key"))
-        elif outer.faults:
-            self._send(outer.faults.pop(0), _error("try again", "server_error"))
-        else:
-            self._send(*self._route(path, body))
-
-    def _route(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        outer, jobs = self.server_of, "/fine_tuning/jobs"
-        if path == "/files":
-            return 200, outer.upload(self.headers["Content-Type"], body)
-        if path == "/chat/completions":
-            return outer.chat(json.loads(body))
-        if path == jobs and self.command == "POST":
-            return outer.create(json.loads(body))
-        if path == jobs:
-            return 200, {"object": "list", "data": list(outer.jobs.values()), "has_more": False}
-        name, action = re.fullmatch(rf"{jobs}/([^/]+)(?:/(\w+))?", path).groups()  # type: ignore[union-attr]
-        if action == "events":
-            return 200, {"object": "list", "data": outer.events[name][::-1], "has_more": False}
-        return outer.cancel(name) if action == "cancel" else outer.look(name)
-
-    def _send(self, status: int, content: dict[str, Any]) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 def _error(message: str, code: str) -> dict[str, Any]:

@@ -5,45 +5,46 @@ Both break on purpose: connections dropped at random pages, 429 with Retry-After
 
 from __future__ import annotations
 
-import json
 import random
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from servers.local import JsonHandler, LocalServer
 
 KEY = "k" * 32
 Answer = tuple[int, Any, dict[str, str]]
 
 
-class RecordServer:
+class _Handler(JsonHandler):
+    server_of: RecordServer
+
+    def answer_get(self) -> None:
+        outer, parts = self.server_of, urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        outer.seen.append((parts.path, query))
+        fault = outer.fault(parts.path)
+        if fault in ("429", "500"):
+            self.send(int(fault), {"detail": "busy"}, {"Retry-After": "1"} if fault == "429" else {})
+            return
+        status, content, headers = outer.answer(parts.path, query, {k.lower(): v for k, v in self.headers.items()})
+        self.send(status, content, headers, broken_off=fault == "drop")
+
+
+class RecordServer(LocalServer):
     """What both servers share: requests are counted, and every so often one fails, by a seeded choice.
 
     `faults` is a list of "drop" (the connection ends in the middle of the body), "429", "500"; each request draws one
     with probability `rate`.
     """
 
+    handler = _Handler
+
     def __init__(self, *, faults: tuple[str, ...] = (), rate: float = 0.0, seed: int = 0) -> None:
         self.faults, self.rate = faults, rate
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.failed = 0
         self._draw = random.Random(seed)
-        outer = self
-
-        class Handler(_Handler):
-            server_of = outer
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def fault(self, path: str) -> str:
         """Return the fault that this request meets, or ""."""
@@ -112,32 +113,3 @@ class Optimade(RecordServer):
             "meta": {"data_returned": len(self.entries), "provider": {"prefix": "oqmd"}},
         }
         return 200, document, {}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_of: RecordServer
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        outer, parts = self.server_of, urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        outer.seen.append((parts.path, query))
-        fault = outer.fault(parts.path)
-        if fault in ("429", "500"):
-            self._send(int(fault), {"detail": "busy"}, {"Retry-After": "1"} if fault == "429" else {})
-            return
-        status, content, headers = outer.answer(parts.path, query, {k.lower(): v for k, v in self.headers.items()})
-        self._send(status, content, headers, drop=fault == "drop")
-
-    def _send(self, status: int, content: Any, headers: dict[str, str], *, drop: bool = False) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in ({"Content-Type": "application/json"} | headers).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if drop else data)
-        self.close_connection = self.close_connection or drop
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
