@@ -139,7 +139,9 @@ def _parts(text: str) -> Iterator[Part]:
 
 
 def _is_name(surface: str) -> bool:
-    return len(surface) > 1 and surface.isascii() and not surface.isdigit() and not surface.islower()
+    """Tell a formula or code (BiVO4, CrMnFeCoNi) from a word and from an abbreviation, as in 固体NMR."""
+    letters = {char.islower() for char in surface if char.isalpha()}
+    return surface.isascii() and bool(letters) and (len(letters) == 2 or any(map(str.isdigit, surface)))
 
 
 def _continues(surface: str, kind: tuple[str, ...], inside: bool) -> bool:
