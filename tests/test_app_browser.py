@@ -7,70 +7,16 @@ import os
 import re
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import WAIT_MS
 from servers.openai import OpenAIServer
 
-from assistant.demo import QUESTION, demo_events
-from ingest.embed import make_embedder
-from ui.server import free_port
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'matlit[dev]'")
-
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-unsafe-swiftshader",
-]
-WAIT_MS = 60_000
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
-
-
-@dataclass
-class Served:
-    """A running app."""
-
-    url: str
-    data: Path
-    process: subprocess.Popen[bytes]
-
-
-def serve(data: Path, *arguments: str, **environment: str) -> Served:
-    """Start `matlit chat` with a user's data folder of its own, and wait until it answers."""
-    port = free_port()
-    command = [sys.executable, "-m", "ui", "chat", "--port", str(port), "--no-browser", *arguments]
-    root = Path(__file__).resolve().parents[1]
-    known = {name: value for name, value in os.environ.items() if not name.startswith("MATLIT_")}
-    known |= {"XDG_DATA_HOME": str(data), "MATLIT_SETTINGS": str(data / "none.toml"), "PYTHONPATH": str(root)}
-    log = (data / "server.log").open("wb")
-    process = subprocess.Popen(command, cwd=data, env=known | environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
-        except OSError:
-            if process.poll() is not None:
-                raise AssertionError((data / "server.log").read_text()) from None
-            time.sleep(0.1)
-        else:
-            return Served(url, data, process)
-    raise AssertionError("the app does not answer")
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[OpenAIServer]:
-    with OpenAIServer(["The theoretical capacity of LiFePO4 is 170 mAh g−1 [1]."] * 20) as server:
-        yield server
+from assistant.demo import QUESTION
+from benchmarks._browser import Served, serve
 
 
 @pytest.fixture(scope="module")
@@ -78,98 +24,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, models: OpenAIServer) -> Itera
     """An app whose library is empty; its sample library is one click away."""
     served = serve(tmp_path_factory.mktemp("app"), OPENAI_BASE_URL=models.base_url, OPENAI_API_KEY="")
     yield served
-    served.process.terminate()
-    served.process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def sample_app(tmp_path_factory: pytest.TempPathFactory, models: OpenAIServer) -> Iterator[Served]:
-    """An app on the sample library, which nobody changes."""
-    data = tmp_path_factory.mktemp("sample-app")
-    list(demo_events(data / "library", make_embedder("all-MiniLM-L6-v2")))
-    served = serve(data, "--library", str(data / "library"), OPENAI_BASE_URL=models.base_url, OPENAI_API_KEY="")
-    yield served
-    served.process.terminate()
-    served.process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Visitor:
-    """A person at a browser of their own."""
-
-    def __init__(self, browser: Any, served: Served, *, password: bool = False, **options: Any) -> None:
-        self.served = served
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.elsewhere: list[str] = []
-        self.dialogs: list[str] = []
-        self.page.on("request", self._note)
-        self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
-        self.page.goto(served.url)
-        if not password:
-            self.page.get_by_role("heading", level=1).first.wait_for()
-            self.settled()
-
-    def _note(self, request: Any) -> None:
-        if not request.url.startswith((self.served.url, "data:", "blob:")):
-            self.elsewhere.append(request.url)
-
-    def button(self, name: str) -> Any:
-        return self.page.get_by_role("button", name=name).first
-
-    def open(self, name: str, heading: str = "") -> None:
-        self.page.get_by_role("link", name=name).click()
-        self.page.get_by_role("heading", level=1, name=heading or name).wait_for()
-
-    def ask(self, question: str) -> None:
-        box = self.page.get_by_test_id("stChatInputTextArea")
-        box.fill(question)
-        box.press("Enter")
-
-    def keep_key(self, key: str) -> None:
-        """Enter a key on the settings page."""
-        self.page.get_by_role("textbox", name="Key").fill(key)
-        self.button("Keep for this tab").click()
-        self.says("is set for this tab")
-        playwright.expect(self.page.get_by_role("textbox", name="Key")).to_have_value("")
-        self.settled()
-
-    def settled(self) -> None:
-        """Wait until nothing on the page is left over from before."""
-        self.page.wait_for_timeout(300)
-        self.page.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stStatusWidget]')")
-
-    def upload(self, *files: Any) -> None:
-        """Send files through the library page's first uploader, and have them read."""
-        self.page.get_by_text(re.compile("Add papers|Drop papers here")).first.wait_for()
-        if self.page.get_by_text("Add papers").count():
-            self.page.get_by_text("Add papers").click()
-        self.page.locator("input[type=file]").first.set_input_files(list(files))
-        self.page.get_by_role("button", name=re.compile(r"Add \d+ to the library")).click()
-
-    def says(self, text: str | re.Pattern[str]) -> None:
-        self.page.get_by_text(text).first.wait_for()
-
-
-@pytest.fixture
-def visit(chromium: Any) -> Iterator[Any]:
-    visitors: list[Visitor] = []
-
-    def visit(served: Served, **options: Any) -> Visitor:
-        visitors.append(Visitor(chromium, served, **options))
-        return visitors[-1]
-
-    yield visit
-    for visitor in visitors:
-        visitor.context.close()
+    served.end()
 
 
 def test_from_first_start_to_a_cited_answer_and_its_page(app: Served, visit: Any) -> None:
@@ -376,8 +231,7 @@ def test_a_password_stands_before_everything(tmp_path: Path, visit: Any) -> None
         visitor.button("Enter").click()
         visitor.button("Try the sample library").wait_for()
     finally:
-        served.process.terminate()
-        served.process.wait(20)
+        served.end()
 
 
 def test_other_machines_are_refused_without_a_password() -> None:

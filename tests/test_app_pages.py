@@ -21,8 +21,8 @@ from ingest.embed import make_embedder
 from ingest.library import Library
 from ui.jobs import JOBS, Job
 from ui.keyword_jobs import picture_of, records_of, result_files
+from ui.server import SCRIPT
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 Page = Callable[[str], AppTest]
 
 
@@ -76,7 +76,7 @@ def shown(app: AppTest) -> str:
 
 
 def test_the_app_starts_with_its_navigation() -> None:
-    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert not app.exception
 
 

@@ -370,6 +370,11 @@ def test_a_taken_port_is_named_with_a_free_one() -> None:
     assert "--port" in error.value.hint
 
 
+def test_streamlit_finds_no_pages_of_its_own() -> None:
+    assert server.SCRIPT.is_file()
+    assert not (server.SCRIPT.parent / "pages").exists()
+
+
 # --- what is shown and exported ---------------------------------------------------------------------------------------
 
 

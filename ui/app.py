@@ -1,10 +1,10 @@
-"""The web app's entry: navigation between the pages. Streamlit runs this file anew at every step; see `ui.server`."""
+"""The web app: navigation between the pages. Streamlit runs `main` anew at every step; see `ui.pages.entry`."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from ui.components import told
+from ui.components import told, watch_connection
 from ui.pages import bandgap, chat, keywords, library, materials, settings
 from ui.state import remember, t
 from ui.style import STYLE, icon
@@ -23,6 +23,7 @@ def main() -> None:
     """Draw the page that is open."""
     st.set_page_config(page_title="matlit", page_icon=icon(), layout="centered", menu_items={})
     st.html(STYLE)
+    watch_connection()
     pages = {
         name: st.Page(draw, title=t(f"nav_{name}"), icon=icon, url_path=name, default=name == "chat")
         for name, (draw, icon) in PAGES.items()
@@ -31,7 +32,3 @@ def main() -> None:
         remember(f"page-{name}", page)
     with told():
         st.navigation(list(pages.values())).run()
-
-
-if __name__ == "__main__":
-    main()

@@ -96,6 +96,12 @@ class ChatStore:
         with self._open() as connection:
             return [Chat(*row) for row in connection.execute(f"{sql} ORDER BY changed DESC, rowid DESC", values)]
 
+    def has(self, chat: str) -> bool:
+        """Tell whether there is such a chat of this owner's."""
+        with self._open() as connection:
+            sql = "SELECT 1 FROM chats WHERE id = ? AND owner = ?"
+            return connection.execute(sql, (chat, self.owner)).fetchone() is not None
+
     def messages(self, chat: str) -> list[Message]:
         """Return the messages of a chat in order; none where the chat is not this owner's."""
         sql = """SELECT messages.id, role, content, said FROM messages JOIN chats ON chats.id = chat

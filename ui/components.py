@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 NEIGHBOURS = 500  # characters of text around a quote
 SHORT = 42
 SCROLL_UP = "<script>document.querySelector('.stMain')?.scrollTo(0, 0)</script>"
+# Streamlit's own words for a server that is gone send people looking for Streamlit and the internet.
+LOST = """<script>(() => {
+  window.matlitLost = %s;
+  if (window.matlitWatched) return;
+  window.matlitWatched = true;
+  new MutationObserver(() => {
+    for (const dialog of document.querySelectorAll('[role=dialog]')) {
+      const texts = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) {
+        if (texts.currentNode.nodeValue.includes('Streamlit server is not responding'))
+          texts.currentNode.nodeValue = window.matlitLost;
+      }
+    }
+  }).observe(document.body, {childList: true, subtree: true, characterData: true});
+})()</script>"""
 STATUS_COLOURS = {"verified": "green", "tool": "blue", "unsupported": "orange"}
 STATUS_ICONS = {
     "verified": ":material/check_circle:",
@@ -72,6 +88,11 @@ def begin_at_top() -> None:
     if recall("scroll-up", False):
         remember("scroll-up", False)
         st.html(SCROLL_UP, unsafe_allow_javascript=True)
+
+
+def watch_connection() -> None:
+    """Have the page say what to do when the server has gone."""
+    st.html(LOST % json.dumps(t("connection_lost")), unsafe_allow_javascript=True)
 
 
 # --- papers -----------------------------------------------------------------------------------------------------------

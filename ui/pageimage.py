@@ -155,15 +155,18 @@ def _serve() -> None:
         try:
             picture = _render(path, number, password)
         except ReadError as error:
-            answers.write(_line({"error": str(error), "cause": error.cause, "hint": error.hint}))
+            _answer(answers, {"error": str(error), "cause": error.cause, "hint": error.hint})
         else:
             about = {"width": picture.width, "height": picture.height, "scale": picture.scale}
-            answers.write(_line({"size": len(picture.png), **about}) + picture.png)
-        answers.flush()
+            _answer(answers, {"size": len(picture.png), **about}, picture.png)
 
 
-def _line(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
+def _answer(pipe: IO[bytes], about: dict[str, Any], png: bytes = b"") -> None:
+    try:
+        pipe.write(json.dumps(about).encode() + b"\n" + png)
+        pipe.flush()
+    except BrokenPipeError:  # the server was killed while this page was drawn
+        os._exit(0)
 
 
 def _listen(requests: IO[bytes]) -> SimpleQueue[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ingest.errors import BadInput
 
-SCRIPT = Path(__file__).with_name("app.py")
+SCRIPT = Path(__file__).with_name("pages") / "entry.py"
 UPLOAD_MB = 100
 OPEN_VARIABLE = "MATLIT_OPEN"  # set where other machines can reach the app: then no folder of this one is offered
 SHORTEST_PASSWORD = 8
@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
     "client.showErrorDetails": "none",
     "client.showErrorLinks": False,
     "client.toolbarMode": "minimal",
+    "logger.hideWelcomeMessage": True,
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.maxUploadSize": UPLOAD_MB,

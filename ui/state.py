@@ -1,7 +1,7 @@
 """What one browser tab remembers between two runs of a page; the only file that touches `st.session_state`.
 
-A reload begins a new session: language, model and library come back from the preferences kept for the browser, keys do
-not come back at all.
+A reload begins a new session: language, model and library come back from the preferences kept for the browser, the open
+chat from the page's address, keys do not come back at all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ui.texts import LANGUAGES, Language, say
 
 T = TypeVar("T")
 _SLOT = "matlit"
+_CHAT = "chat"  # in the page's address
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ def session() -> Session:
     found = st.session_state.get(_SLOT)
     if found is None:
         found = st.session_state[_SLOT] = _begin()
+        if found.store.has(chat := st.query_params.get(_CHAT, "")):
+            open_chat(chat)
     return cast(Session, found)
 
 
@@ -129,6 +132,14 @@ def open_chat(chat: str) -> None:
     now.chat, now.manner = chat, now.store.manner(chat)
     if now.manner.model:
         now.settings = with_model(now.settings, now.manner.model)
+
+
+def name_in_address() -> None:
+    """Put the open chat into the page's address, by which a reload finds it again."""
+    if session().chat:
+        st.query_params[_CHAT] = session().chat
+    else:
+        st.query_params.pop(_CHAT, None)
 
 
 def choose_manner(**changes: Any) -> None:

@@ -35,6 +35,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Stopping after the work in hand; what is complete is kept.",
         "作業中の処理が終わりしだい停止します。完了した分は残ります。",
     ),
+    "connection_lost": (
+        "matlit does not answer: it was stopped, or its computer cannot be reached. Start it again with: matlit chat. "
+        "This page then goes on by itself; chats and papers are kept.",
+        "matlit が応答しません。停止したか、コンピュータに接続できません。matlit chat で再び起動してください。"
+        "起動すればこのページは自動で再開します。チャットと論文は保存されています。",
+    ),
     # password
     "login_password": ("Password", "パスワード"),
     "login_enter": ("Enter", "入る"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,28 @@ from ui.chats import Message
 from ui.components import careful, page_title, plain, short, show_problem, told
 from ui.jobs import Job
 from ui.pages.library import first_steps, start_ingest
-from ui.state import begin_chat, choose_manner, open_chat, paper_titles, recall, remember, session, t
+from ui.state import (
+    begin_chat,
+    choose_manner,
+    name_in_address,
+    open_chat,
+    paper_titles,
+    recall,
+    remember,
+    session,
+    t,
+)
 
 POLL_S = 0.1
 STRATEGIES = ("auto", "zero-shot", "few-shot", "cot")
 MOST_IN_LIST = 30
 AVATARS = {"user": ":material/person:", "assistant": ":material/science:"}
 MOST_ATTACHED = 10
+EXPORTS = (
+    ("Markdown", export.to_markdown, ".md", "text/markdown"),
+    ("JSON", export.to_json, ".json", "application/json"),
+    ("PDF", export.to_pdf, ".pdf", "application/pdf"),
+)
 
 
 def draw() -> None:
@@ -31,6 +46,7 @@ def draw() -> None:
     if not _has_papers():
         first_steps()
         return
+    name_in_address()
     _history()
     messages = session().store.messages(session().chat) if session().chat else []
     if not messages:
@@ -369,20 +385,16 @@ def _strategy_control() -> None:
 
 
 def _export_control() -> None:
-    now = session()
-    title = next((chat.title for chat in now.store.chats() if chat.id == now.chat), "chat")
+    store, chat = session().store, session().chat
+    title = next((one.title for one in store.chats() if one.id == chat), "chat")
+
+    def made(write: Callable[[str, Sequence[Message]], Any]) -> Callable[[], Any]:
+        return lambda: write(title, store.messages(chat))  # of the moment it is downloaded
+
     with st.popover(t("export"), icon=":material/download:", key="export-pop"):
-        messages = now.store.messages(now.chat)
-        name = export.file_name(title)
-        st.download_button(
-            "Markdown", export.to_markdown(title, messages), f"{name}.md", "text/markdown", on_click="ignore"
-        )
-        st.download_button(
-            "JSON", export.to_json(title, messages), f"{name}.json", "application/json", on_click="ignore"
-        )
-        st.download_button(
-            "PDF", lambda: export.to_pdf(title, messages), f"{name}.pdf", "application/pdf", on_click="ignore"
-        )
+        for label, write, suffix, kind in EXPORTS:
+            name = f"{export.file_name(title)}{suffix}"
+            st.download_button(label, made(write), name, kind, on_click="ignore", key=f"export{suffix}")
 
 
 def _history() -> None:
