@@ -25,7 +25,7 @@ FLAGS = [
     "--disable-sync",
     "--enable-unsafe-swiftshader",
 ]
-START_S = 60.0
+START_S = 120.0
 END_S = 20.0
 
 
@@ -67,6 +67,7 @@ def serve(data: Path, *arguments: str, port: int = 0, **environment: str) -> Ser
     until = time.monotonic() + START_S
     while not answers(served.url):
         if process.poll() is not None or time.monotonic() > until:
+            process.kill()
             raise AssertionError(f"the app does not answer: {served.log}")
         time.sleep(0.05)
     return served

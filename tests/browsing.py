@@ -27,7 +27,7 @@ class Visitor:
 
     def __init__(self, browser: Any, served: Served, *, password: bool = False, **options: Any) -> None:
         self.served = served
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.page = self.context.new_page()
         self.page.set_default_timeout(WAIT_MS)
         self.elsewhere: list[str] = []

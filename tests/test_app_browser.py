@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import WAIT_MS
 from servers.openai import OpenAIServer
 
 from assistant.demo import QUESTION
@@ -281,28 +280,73 @@ def serious(axe: Any, page: Any) -> list[str]:
     ]
 
 
-def test_a_phone_and_double_zoom_need_no_sideways_scrolling(sample_app: Served, chromium: Any) -> None:
-    for width, height, scale in ((390, 844, 3), (640, 450, 2)):
-        context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale)
-        page = context.new_page()
-        page.set_default_timeout(WAIT_MS)
-        for path in ("", "library", "keywords", "materials", "bandgap", "settings"):
-            page.goto(f"{sample_app.url}/{path}")
-            page.get_by_role("heading", level=1).wait_for()
-            page.wait_for_timeout(400)
-            wide = page.locator(".stMain").evaluate("main => main.scrollWidth - main.clientWidth")
-            assert wide <= 1, (path, width)
-        context.close()
+@pytest.mark.parametrize(("width", "height", "scale"), [(390, 844, 3), (640, 450, 2)], ids=["phone", "200 %"])
+def test_a_phone_and_double_zoom_need_no_sideways_scrolling(
+    sample_app: Served, visit: Any, width: int, height: int, scale: int
+) -> None:
+    size = {"width": width, "height": height}
+    visitor = visit(sample_app, viewport=size, device_scale_factor=scale)
+    for path in ("library", "keywords", "materials", "bandgap", "settings", ""):
+        visitor.page.goto(f"{sample_app.url}/{path}")
+        visitor.page.get_by_role("heading", level=1).wait_for()
+        visitor.settled()
+        assert overhang(visitor, ".stMain") <= 1, path
+    visitor.button(QUESTION).click()
+    visitor.button("[1]").wait_for()
+    visitor.settled()
+    assert overhang(visitor, ".stMain") <= 1, "an answer"
+    visitor.button("[1]").click()
+    visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("marked in yellow")).wait_for()
+    assert overhang(visitor, "[role=dialog]") <= 1, "a source"
 
 
-def test_the_keyboard_reaches_the_question_and_the_source(sample_app: Served, visit: Any) -> None:
+def overhang(visitor: Any, selector: str) -> int:
+    """Return by how many pixels what is in an element is wider than it."""
+    return int(visitor.page.locator(selector).last.evaluate("one => one.scrollWidth - one.clientWidth"))
+
+
+def test_the_keyboard_alone_asks_and_opens_the_source(sample_app: Served, visit: Any) -> None:
     visitor = visit(sample_app)
-    visitor.page.get_by_test_id("stChatInputTextArea").focus()
+    reached: list[str] = []
+    while (name := tab(visitor)) not in reached:
+        reached.append(name)
+        assert visitor.page.evaluate(FOCUS_SHOWS), name
+        if "Ask a question" in name:
+            break
+    wanted = ("Chat", "Settings", "New chat", "Search chats", QUESTION, "All papers", "Automatic", "Ask a question")
+    places = [next(place for place, name in enumerate(reached) if part in name) for part in wanted]
+    assert places == sorted(places), reached
     visitor.page.keyboard.type(QUESTION)
     visitor.page.keyboard.press("Enter")
     visitor.button("[1]").wait_for()
+    visitor.settled()
     visitor.button("[1]").focus()
     visitor.page.keyboard.press("Enter")
     visitor.page.get_by_role("dialog").wait_for()
     visitor.page.keyboard.press("Escape")
     visitor.page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def tab(visitor: Any) -> str:
+    """Go on to the next control; return what it is called."""
+    visitor.page.keyboard.press("Tab")
+    label = """() => { const at = document.activeElement;
+      return at.getAttribute('aria-label') || at.placeholder || at.innerText || at.outerHTML.slice(0, 80); }"""
+    return str(visitor.page.evaluate(label))
+
+
+# Whether the focused control, or what it stands in, looks otherwise than without the focus.
+FOCUS_SHOWS = """async () => {
+  const at = document.activeElement, around = [];
+  for (let one = at; one && around.length < 5; one = one.parentElement) around.push(one);
+  const look = () => around.map(one => { const style = getComputedStyle(one);
+    return [style.outline, style.boxShadow, style.borderColor, style.backgroundColor].join() }).join('|');
+  const wait = () => new Promise(done => setTimeout(done, 350));
+  await wait();
+  const focused = look();
+  at.blur();
+  await wait();
+  const plain = look();
+  at.focus({focusVisible: true});
+  return focused !== plain;
+}"""

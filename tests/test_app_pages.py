@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from servers import Turn
 from servers.openai import OpenAIServer
 from streamlit.testing.v1 import AppTest
@@ -19,6 +22,7 @@ from assistant.keywords.job import Report
 from assistant.keywords.records import Record
 from ingest.embed import make_embedder
 from ingest.library import Library
+from ui import resources
 from ui.jobs import JOBS, Job
 from ui.keyword_jobs import picture_of, records_of, result_files
 from ui.server import SCRIPT
@@ -152,6 +156,43 @@ def test_the_source_card_holds_title_status_text_and_bibtex(page: Page) -> None:
     assert "Lithium iron phosphate as a cathode material" in shown(app)
     assert any("@misc" in one.value for one in app.code)
     assert any("Text around it" in one.label for one in app.expander)
+
+
+def test_reruns_load_no_model_and_read_no_paper_again(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    resources.renderer().close()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    done: Counter[str] = Counter()
+    for place, name in (
+        ("ingest.embed", "make_embedder"),
+        ("ingest.library.Library", "open"),
+        ("ingest.library.Library", "papers"),
+        ("ui.pageimage.Renderer", "render"),
+        ("ui.resources", "file_digest"),
+    ):
+        count(monkeypatch, f"{place}.{name}", done)
+    for _ in range(2):
+        app = page("chat")
+        button(app, QUESTION).click().run()
+        for _ in range(3):
+            button(app, "[1]").click().run()
+            app.run()
+        for name in ("library", "keywords", "materials", "settings"):
+            page(name).run()
+    assert not app.exception
+    assert done == {"make_embedder": 1, "open": 1, "papers": 1, "render": 1, "file_digest": 1}
+
+
+def count(monkeypatch: pytest.MonkeyPatch, target: str, done: Counter[str]) -> None:
+    """Count the calls of a function from now on."""
+    real = pkgutil.resolve_name(target)
+    name = target.rsplit(".", 1)[1]
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        done[name] += 1
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(target, counted)
 
 
 def test_chats_are_kept_found_renamed_and_deleted(page: Page) -> None:

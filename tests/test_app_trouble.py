@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from assistant.demo import QUESTION
-from benchmarks._browser import Served, serve
+from benchmarks._browser import ROOT, Served, serve
 from ingest.library import INFO_FILE, Library
 
 
@@ -89,7 +89,7 @@ def test_the_app_ends_with_all_it_started(
     visitor = visit(served)
     visitor.button(QUESTION).click()
     visitor.button("[1]").click()
-    visitor.page.get_by_role("dialog").get_by_role("img").wait_for()  # a process drew it
+    visitor.page.get_by_role("dialog").wait_for()  # its page is being drawn, or was
     family = family_of(served)
     assert len(family) >= 2
     os.killpg(served.process.pid, end)
@@ -110,3 +110,57 @@ def family_of(served: Served) -> list[psutil.Process]:
     assert [command for command in commands if "multiprocessing" in command] == []
     assert all(sys.executable in command or "tesseract" in command for command in commands)
     return [server, *children]
+
+
+# Imported by every Python process of the app at its start: notes each connection or look-up of another machine.
+WATCH = """
+import sys
+
+HERE = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "")
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else ""
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        host = arguments[0] or ""
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else str(host)
+    if host not in HERE:
+        with open({seen!r}, "a") as file:
+            file.write(f"{{event}} {{host}}\\n")
+
+sys.addaudithook(watch)
+with open({begun!r}, "a") as file:
+    file.write("x")
+"""
+
+
+@pytest.mark.parametrize("offline", ["false", "true"])
+def test_no_byte_leaves_while_the_app_is_used(sample_library: Path, tmp_path: Path, visit: Any, offline: str) -> None:
+    seen, begun, watch = tmp_path / "seen", tmp_path / "begun", tmp_path / "watch"
+    watch.mkdir()
+    (watch / "sitecustomize.py").write_text(WATCH.format(seen=str(seen), begun=str(begun)), encoding="utf-8")
+    model = "extractive" if offline == "false" else "openai/gpt-4o-mini"
+    served = serve(
+        tmp_path / "data",
+        "--library",
+        str(sample_library),
+        PYTHONPATH=f"{watch}{os.pathsep}{ROOT}",
+        MATLIT_OFFLINE=offline,
+        MATLIT_MODEL=model,
+        OPENAI_API_KEY="sk-none-of-your-business-000",
+    )
+    try:
+        visitor = visit(served)
+        visitor.ask(QUESTION)
+        if offline == "true":
+            says_what_to_do(visitor, "offline")
+        else:
+            visitor.button("[1]").click()
+            visitor.page.get_by_role("dialog").get_by_role("img", name=re.compile("marked in yellow")).wait_for()
+        assert visitor.elsewhere == []
+    finally:
+        served.end()
+    assert len(begun.read_text()) >= 2  # the server and the process that draws pages were watched
+    assert not seen.exists(), seen.read_text()

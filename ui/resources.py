@@ -98,13 +98,13 @@ def predictor(spec: str, made: int = 0) -> Predictor:
     return load(spec)
 
 
-@st.cache_data(show_spinner=False, max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=8)
 def _papers(folder: str, written: Stamp) -> list[Paper]:
     return open_library(Path(folder)).papers()
 
 
-def papers(folder: Path) -> list[Paper]:
-    """Return the papers of a library; the catalogue is read again only when it was written to."""
+def papers(folder: Path) -> Sequence[Paper]:
+    """Return the papers of a library, the same object for everybody; read again only when it was written to."""
     return _papers(str(folder), stamp(folder))
 
 

@@ -1,19 +1,13 @@
 """Takes the screenshots of the web app: every page, light and dark, wide and phone. Needs Chromium and playwright.
 
-python docs/screenshots/make.py
+PYTHONPATH=. python docs/screenshots/make.py
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +15,10 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from assistant.demo import QUESTION, demo_events
+from benchmarks._browser import launch, serving, settle
 from ingest.embed import make_embedder
-from ui.server import free_port
 
 HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-unsafe-swiftshader"]
 SIZES = {"wide": (1280, 860), "phone": (390, 844)}
 COLOURS = 128  # of the stored pictures
 
@@ -35,21 +27,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         library = Path(folder) / "library"
         list(demo_events(library, make_embedder("all-MiniLM-L6-v2")))
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        with served(Path(folder), library) as url:
+        browser = launch(driver)
+        with serving(Path(folder) / "data", "--library", str(library)) as served:
             for size, (width, height) in SIZES.items():
                 for scheme in ("light", "dark"):
                     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
                     page = context.new_page()
                     page.set_default_timeout(120_000)
-                    for name in walk(page, url):
+                    for name in walk(page, served.url):
                         keep(page, f"{name}-{size}-{scheme}")
                     context.close()
             context = browser.new_context(viewport={"width": 1280, "height": 860}, locale="ja-JP")
-            japanese(context.new_page(), url)
-        with served(Path(folder) / "empty", Path(folder) / "nothing") as url:
+            japanese(context.new_page(), served.url)
+        with serving(Path(folder) / "empty", "--library", str(Path(folder) / "nothing")) as served:
             page = browser.new_page(viewport={"width": 1280, "height": 700})
-            page.goto(url)
+            page.goto(served.url)
             page.get_by_role("heading", level=1).wait_for()
             keep(page, "first-start-wide-light")
         browser.close()
@@ -71,7 +63,6 @@ def walk(page: Page, url: str) -> Iterator[str]:
     for name, heading in (
         ("library", "Library"),
         ("keywords", "Keywords"),
-        ("keywords", "Keywords"),
         ("materials", "Materials"),
         ("bandgap", "Band gap"),
         ("settings", "Settings"),
@@ -86,7 +77,7 @@ def walk(page: Page, url: str) -> Iterator[str]:
             if page.get_by_text("Table", exact=True).count() == 0:
                 page.get_by_role("button", name="Find keywords").click()
             page.get_by_role("tab", name="Pictures").click()
-            page.get_by_text("Commonest keywords").wait_for()
+            page.locator(".st-key-keyword-picture img").wait_for()
         if name == "settings":
             page.get_by_role("tab", name="Models and keys").click()
         yield name
@@ -124,11 +115,6 @@ def japanese(page: Page, url: str) -> None:
     keep(page, "chat-japanese-wide-light")
 
 
-def settle(page: Page) -> None:
-    page.wait_for_timeout(500)
-    page.wait_for_function("!document.querySelector('[data-stale=true], [data-testid=stStatusWidget]')")
-
-
 def keep(page: Page, name: str) -> None:
     """Take one picture and store it small."""
     settle(page)
@@ -137,29 +123,6 @@ def keep(page: Page, name: str) -> None:
     page.screenshot(path=path)
     Image.open(path).convert("RGB").quantize(COLOURS).save(path, optimize=True)
     print(path.name, path.stat().st_size // 1024, "kB", flush=True)
-
-
-@contextmanager
-def served(data: Path, library: Path) -> Iterator[str]:
-    """Serve the app on a library until the block ends."""
-    data.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    command = [sys.executable, "-m", "ui", "chat", "--port", str(port), "--no-browser", "--library", str(library)]
-    environment = {**os.environ, "XDG_DATA_HOME": str(data)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
-        except OSError:
-            time.sleep(0.1)
-        else:
-            break
-    try:
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 if __name__ == "__main__":

@@ -260,7 +260,7 @@ def _table(papers: Sequence[Paper]) -> None:
     shown = _matching(papers, titles, words.split())
     st.caption(t("n_papers", n=len(shown), m=len(papers)))
     chosen = st.dataframe(
-        _rows(shown, titles),
+        _columns(shown, titles),
         hide_index=True,
         key=f"papers-{recall('papers-turn', 0)}",
         on_select="rerun",
@@ -287,18 +287,16 @@ def _matching(papers: Sequence[Paper], titles: dict[str, str], words: Sequence[s
     return [p for p in papers if p.id in found or all(word in titles[p.id].casefold() for word in wanted)]
 
 
-def _rows(papers: Sequence[Paper], titles: dict[str, str]) -> list[dict[str, Any]]:
-    return [
-        {
-            t("column_title"): titles[paper.id],
-            t("column_authors"): ", ".join(paper.metadata.authors),
-            t("column_year"): str(paper.metadata.year or ""),
-            t("column_pages"): paper.page_count,
-            t("column_status"): "; ".join(paper.warnings) or t("status_read"),
-            t("column_added"): paper.added[:10],
-        }
-        for paper in papers
-    ]
+def _columns(papers: Sequence[Paper], titles: dict[str, str]) -> dict[str, list[Any]]:
+    read = t("status_read")
+    return {
+        t("column_title"): [titles[paper.id] for paper in papers],
+        t("column_authors"): [", ".join(paper.metadata.authors) for paper in papers],
+        t("column_year"): [str(paper.metadata.year or "") for paper in papers],
+        t("column_pages"): [paper.page_count for paper in papers],
+        t("column_status"): ["; ".join(paper.warnings) or read for paper in papers],
+        t("column_added"): [paper.added[:10] for paper in papers],
+    }
 
 
 def _open_control(papers: Sequence[Paper], titles: dict[str, str], rows: Sequence[Paper]) -> None:
