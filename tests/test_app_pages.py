@@ -23,6 +23,7 @@ from assistant.keywords.records import Record
 from ingest.embed import make_embedder
 from ingest.library import Library
 from ui import resources
+from ui.chats import Message
 from ui.jobs import JOBS, Job
 from ui.keyword_jobs import picture_of, records_of, result_files
 from ui.server import SCRIPT
@@ -135,6 +136,22 @@ def test_html_in_a_question_is_shown_as_text(page: Page) -> None:
     app.chat_input[0].set_value("<img src=x onerror=alert(1)> capacity of LiFePO4?").run()
     first = next(one for one in app.markdown if "onerror" in one.value)
     assert first.value.startswith("\\<img")
+
+
+def test_a_follow_up_is_one_click_away(page: Page) -> None:
+    app = page("chat")
+    button(app, QUESTION).click().run()
+    follow = one(app.button, "follow-")
+    question = plain_text(follow.label)
+    follow.click().run()
+    assert not app.exception
+    asked = [message.content["text"] for message in said(app) if message.role == "user"]
+    assert asked == [QUESTION, question]
+
+
+def said(app: AppTest) -> list[Message]:
+    now = app.session_state["matlit"]
+    return list(now.store.messages(now.chat))
 
 
 def test_a_question_is_edited_and_asked_again(page: Page) -> None:

@@ -81,6 +81,9 @@ def walk(page: Page, url: str) -> Iterator[str]:
         if name == "settings":
             page.get_by_role("tab", name="Models and keys").click()
         yield name
+        if name == "keywords":
+            page.locator(".st-key-keyword-picture img").scroll_into_view_if_needed()
+            yield "keywords-picture"
         if name == "library":
             choose(page, page.get_by_role("combobox", name="Chosen papers"), "Gallium")
             page.locator(".st-key-open-paper button").click()
