@@ -76,7 +76,7 @@ class Visitor:
         self.page.get_by_role("button", name=re.compile(r"Add \d+ to the library")).click()
 
     def says(self, text: str | re.Pattern[str]) -> None:
-        self.page.get_by_text(text).first.wait_for()
+        self.page.get_by_text(text).locator("visible=true").first.wait_for()
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop would be in the way of other tests' own

@@ -183,7 +183,6 @@ def test_reruns_load_no_model_and_read_no_paper_again(page: Page, monkeypatch: p
     for place, name in (
         ("ingest.embed", "make_embedder"),
         ("ingest.library.Library", "open"),
-        ("ingest.library.Library", "papers"),
         ("ui.pageimage.Renderer", "render"),
         ("ui.resources", "file_digest"),
     ):
@@ -194,10 +193,10 @@ def test_reruns_load_no_model_and_read_no_paper_again(page: Page, monkeypatch: p
         for _ in range(3):
             button(app, "[1]").click().run()
             app.run()
-        for name in ("library", "keywords", "materials", "settings"):
+        for name in ("library", "keywords", "materials"):
             page(name).run()
     assert not app.exception
-    assert done == {"make_embedder": 1, "open": 1, "papers": 1, "render": 1, "file_digest": 1}
+    assert done == {"make_embedder": 1, "open": 1, "render": 1, "file_digest": 1}
 
 
 def count(monkeypatch: pytest.MonkeyPatch, target: str, done: Counter[str]) -> None:
