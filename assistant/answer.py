@@ -10,7 +10,7 @@ from typing import Any
 from assistant.citations import Citation, Claim
 from ingest.records import Hit, Paper
 
-NO_USAGE: Mapping[str, float | None] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}
+NO_USAGE: Mapping[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,7 @@ class Answer:
     claims: tuple[Claim, ...] = ()
     evidence: tuple[Hit, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
-    usage: Mapping[str, float | None] = field(
-        default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0}
-    )
+    usage: Mapping[str, Any] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0})
     abstained: bool = False
     missing: tuple[str, ...] = ()
     model: str = "extractive"

@@ -318,7 +318,7 @@ class Assistant:
             if citation.translation
         ]
         text = "\n".join([answer.text, *([""] if lines else []), *lines])
-        before = Usage(**answer.usage)  # type: ignore[arg-type]  # its keys are those of Usage
+        before = Usage(**answer.usage)  # its keys are those of Usage
         usage = (before + used).to_json()
         return replace(answer, text=text, citations=citations, usage=usage)
 

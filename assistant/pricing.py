@@ -84,7 +84,22 @@ def with_cost(usage: Usage, spec: str, *, local: bool = False, batch: bool = Fal
     price = price_of(spec)
     if local or price is None:
         return replace(usage, cost_usd=0.0 if local else None)
-    return replace(usage, cost_usd=_cost(usage, price) * (0.5 if batch else 1.0))
+    return replace(usage, cost_usd=_cost(usage, price) * (0.5 if batch else 1.0), prices_as_of=as_of(spec))
+
+
+def as_of(spec: str) -> str:
+    """Return the date of the table with the price of `spec`; the variable that names it where it is one's own."""
+    own = _own_prices()
+    return f"${VARIABLE}" if {spec, _SNAPSHOT.sub("", spec)} & own.keys() else PRICES_AS_OF
+
+
+def dollars(usd: float, prices_as_of: str = PRICES_AS_OF) -> str:
+    """Return a cost as people read it, with the date of its prices: `$0.0012 (list prices of 2025-10)`."""
+    return f"${usd:.4f} ({_dated(prices_as_of)})"
+
+
+def _dated(prices_as_of: str) -> str:
+    return f"prices of {prices_as_of}" if prices_as_of.startswith("$") else f"list prices of {prices_as_of}"
 
 
 def note(spec: str) -> str:
@@ -92,7 +107,7 @@ def note(spec: str) -> str:
     price = price_of(spec)
     if price is None:
         return f"the price of {spec} is not known here; set it in the file that ${VARIABLE} names"
-    return f"{spec}: ${price.input:g} in, ${price.output:g} out per million tokens (list price as of {PRICES_AS_OF})"
+    return f"{spec}: ${price.input:g} in, ${price.output:g} out per million tokens ({_dated(as_of(spec))})"
 
 
 def _cost(usage: Usage, price: Price) -> float:

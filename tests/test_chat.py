@@ -26,7 +26,7 @@ from assistant.chat import (
     json_object,
 )
 from assistant.limits import Limiter
-from assistant.pricing import PRICES_AS_OF, note, price_of, with_cost
+from assistant.pricing import PRICES_AS_OF, dollars, note, price_of, with_cost
 from assistant.providers.errors import KeyMissing, KeyRefused, read_key, retry_after, scrub
 from ingest.errors import BadSettings, ModelError
 
@@ -377,3 +377,15 @@ def test_fragments_of_calls_are_put_together_however_a_server_numbers_them() -> 
     wanted = [("a", "t", {"x": 1}), ("b", "t", {"x": 1})]
     for pieces in (proper, repeating, unnumbered):
         assert [(call.id, call.name, call.arguments) for call in pieces.calls()] == wanted
+
+
+def test_a_cost_says_the_date_of_its_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = with_cost(Usage(1000, 100), "openai/gpt-4o-mini")
+    assert used.to_json()["prices_as_of"] == (used + Usage(1)).prices_as_of == PRICES_AS_OF
+    assert dollars(0.00123) == f"$0.0012 (list prices of {PRICES_AS_OF})"
+    assert with_cost(Usage(1000, 100), "local/x", local=True).prices_as_of == ""
+    own = tmp_path / "prices.toml"
+    own.write_text('["openai/gpt-4o-mini"]\ninput = 1.0\noutput = 2.0\n')
+    monkeypatch.setenv("MATLIT_PRICES", str(own))
+    used = with_cost(Usage(1_000_000, 0), "openai/gpt-4o-mini")
+    assert dollars(used.cost_usd or 0.0, used.prices_as_of) == "$1.0000 (prices of $MATLIT_PRICES)"

@@ -197,7 +197,9 @@ def _cost(content: Content) -> None:
     if any(tokens):
         parts.append(t("tokens_used", read=f"{tokens[0]:,}", written=f"{tokens[1]:,}"))
         cost = usage.get("cost_usd")
-        parts.append(t("cost_unknown") if cost is None else f"${float(cost):.4f}")
+        as_of = str(usage.get("prices_as_of", ""))
+        paid = "" if not cost else t("cost", cost=f"{float(cost):.4f}", as_of=as_of)
+        parts.append(t("cost_unknown") if cost is None else paid)
     elif parts[0] == "extractive":
         parts.append(t("no_cost"))
     if any(parts):

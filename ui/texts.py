@@ -166,6 +166,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "column_page": ("Page", "ページ"),
     "column_passage": ("Passage", "本文"),
     "tokens_used": ("{read} tokens read, {written} written", "入力 {read}・出力 {written} トークン"),
+    "cost": ("${cost} (list prices of {as_of})", "${cost}（{as_of} の定価）"),
     "cost_unknown": ("cost unknown", "費用不明"),
     "no_cost": ("no model, no cost", "モデル不使用・費用なし"),
     "scope_all": ("All papers", "すべての論文"),
@@ -291,8 +292,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "n_papers_plain": ("{n} papers", "論文 {n} 本"),
     "keywords_estimating": ("Estimating the cost", "費用を見積もり中"),
     "keywords_estimate": (
-        "{n} papers, about {tokens} tokens to read with {model}: about ${cost}.",
-        "論文 {n} 本、約 {tokens} トークンを {model} で処理：約 ${cost}。",
+        "{n} papers, about {tokens} tokens to read with {model}: about ${cost} (list prices of {as_of}).",
+        "論文 {n} 本、約 {tokens} トークンを {model} で処理：約 ${cost}（{as_of} の定価）。",
     ),
     "keywords_estimate_unknown": (
         "{n} papers, about {tokens} tokens to read with {model}. Its price is not known here.",
@@ -307,7 +308,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "keywords_before": ("{n} were done before.", "{n} 本は抽出済みでした。"),
     "keywords_failed": ("{n} failed; the table says why.", "{n} 本は失敗しました（理由は一覧に）。"),
     "keywords_left": ("{n} are left.", "残り {n} 本。"),
-    "keywords_cost": ("${cost} spent.", "費用 ${cost}。"),
+    "keywords_cost": ("${cost} spent (list prices of {as_of}).", "費用 ${cost}（{as_of} の定価）。"),
     "keywords_raise_budget": (
         "Enter a higher budget and find keywords again.",
         "予算を上げてもう一度抽出してください。",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.keywords.records import Record
+from assistant.pricing import PRICES_AS_OF
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Estimated:
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as plain data."""
-        return {"papers": self.papers, "tokens": self.tokens, "cost_usd": self.cost_usd}
+        told = {"papers": self.papers, "tokens": self.tokens, "cost_usd": self.cost_usd}
+        return told | ({"prices_as_of": PRICES_AS_OF} if self.cost_usd else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "stopped": self.stopped or None,
             "hint": self.hint or None,
+            **({"prices_as_of": PRICES_AS_OF} if self.cost_usd else {}),
         }
 
 

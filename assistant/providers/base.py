@@ -73,6 +73,7 @@ class Usage:
     """Tokens and money of `calls` calls. `cost_usd` is None where the model's price is not known.
 
     `cached_tokens` are those of `input_tokens` that the provider had in its own cache, and charges less for.
+    `prices_as_of` is the date of the price table that the cost was reckoned with, "" where nothing was.
     """
 
     input_tokens: int = 0
@@ -80,6 +81,7 @@ class Usage:
     cost_usd: float | None = 0.0
     calls: int = 0
     cached_tokens: int = 0
+    prices_as_of: str = ""
 
     def __add__(self, other: Usage) -> Usage:
         known = self.cost_usd is not None and other.cost_usd is not None
@@ -89,6 +91,7 @@ class Usage:
             (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
             self.calls + other.calls,
             self.cached_tokens + other.cached_tokens,
+            self.prices_as_of or other.prices_as_of,
         )
 
     def to_json(self) -> dict[str, Any]:

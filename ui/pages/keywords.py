@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from assistant.pricing import PRICES_AS_OF
 from ingest.errors import LibraryNotFound, MatlitError
 from ui import keyword_jobs, resources, uploads
 from ui.components import page_title, plain, short, show_problem, told
@@ -203,7 +204,14 @@ def _asked() -> None:
         if cost is None:
             text = t("keywords_estimate_unknown", n=estimated.papers, tokens=tokens, model=wanted.model)
         else:
-            text = t("keywords_estimate", n=estimated.papers, tokens=tokens, model=wanted.model, cost=f"{cost:.4f}")
+            text = t(
+                "keywords_estimate",
+                n=estimated.papers,
+                tokens=tokens,
+                model=wanted.model,
+                cost=f"{cost:.4f}",
+                as_of=PRICES_AS_OF,
+            )
         st.markdown(plain(text))
         with st.container(horizontal=True):
             if st.button(t("keywords_begin"), type="primary", key="keywords-begin", disabled=running):
@@ -282,7 +290,7 @@ def _so_far(job: Job) -> None:
 def _pace(at: Any) -> str:
     left = max(at.remaining_s, 0.0)
     parts = [t("keywords_rate", rate=f"{60 * at.rate:.1f}")]
-    parts += [t("keywords_cost", cost=f"{at.cost_usd:.4f}")] if at.cost_usd else []
+    parts += [t("keywords_cost", cost=f"{at.cost_usd:.4f}", as_of=PRICES_AS_OF)] if at.cost_usd else []
     parts += [t("about_left", minutes=f"{left / 60:.1f}")] if left > 5 else []
     return " · ".join(parts)
 
@@ -318,7 +326,7 @@ def _told(report: Report) -> str:
     parts += [t("keywords_before", n=report.skipped)] if report.skipped else []
     parts += [t("keywords_failed", n=len(report.failed))] if report.failed else []
     parts += [t("keywords_left", n=report.left)] if report.left else []
-    parts += [t("keywords_cost", cost=f"{report.cost_usd:.4f}")] if report.cost_usd else []
+    parts += [t("keywords_cost", cost=f"{report.cost_usd:.4f}", as_of=PRICES_AS_OF)] if report.cost_usd else []
     return " ".join(parts)
 
 

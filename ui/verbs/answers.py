@@ -83,6 +83,8 @@ def show_events(events: Iterable[Event], context: Context, *, stream: bool) -> A
         if isinstance(event, Answered):
             if stream:
                 click.echo()
+            if event.answer.usage.get("input_tokens"):
+                note(context, describe_usage(event.answer))
             return event.answer
         if isinstance(event, TextDelta) and stream:
             click.echo(safe(event.text), nl=False)
@@ -94,6 +96,16 @@ def show_events(events: Iterable[Event], context: Context, *, stream: bool) -> A
         elif isinstance(event, Note):
             note(context, safe(event.text))
     raise RuntimeError("the events ended without an answer")
+
+
+def describe_usage(answer: Answer) -> str:
+    """Return one line on what a model's answer took: tokens, and its cost where it had one."""
+    from assistant.pricing import dollars
+
+    used = answer.usage
+    cost, as_of = used.get("cost_usd"), str(used.get("prices_as_of", ""))
+    paid = "cost unknown" if cost is None else dollars(float(cost), as_of) if cost else "no cost"
+    return f"{answer.model}: {used['input_tokens']:,} tokens read, {used['output_tokens']:,} written, {paid}"
 
 
 def show_answer(answer: Answer, *, bibtex: bool = False, text: bool = True) -> None:

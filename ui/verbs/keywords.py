@@ -78,7 +78,9 @@ def batch_options(options: dict[str, Any]) -> dict[str, bool]:
 
 def describe_estimate(estimated: Estimated) -> str:
     """Return one line on what a job will cost."""
-    cost = "a price that is not known here" if estimated.cost_usd is None else f"about ${estimated.cost_usd:.4f}"
+    from assistant.pricing import dollars
+
+    cost = "a price that is not known here" if estimated.cost_usd is None else f"about {dollars(estimated.cost_usd)}"
     return f"{estimated.papers} papers, about {estimated.tokens:,} tokens to read: {cost}"
 
 
@@ -119,10 +121,12 @@ class JobView:
 
     def ended(self) -> int:
         """Say what the job came to; return the exit code."""
+        from assistant.pricing import dollars
+
         report = self.report
         if report is None:
             return FAILED
-        cost = f", ${report.cost_usd:.4f}" if report.cost_usd else ""
+        cost = f", {dollars(report.cost_usd)}" if report.cost_usd else ""
         note(
             self._context,
             f"{report.made} with keywords, {len(report.failed)} failed, {report.skipped} done before"
