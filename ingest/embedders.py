@@ -144,10 +144,12 @@ class SentenceTransformers(_Base):
     def _model(self) -> Any:
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
         if self._threads:
             torch.set_num_threads(self._threads)
         try:
+            logging.disable_progress_bar()  # stderr is ours
             return SentenceTransformer(str(self._folder), local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise EmbedderError(f"sentence-transformers cannot load {self.name!r}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,16 +13,24 @@ from papers import make_library
 
 from assistant import Assistant, Attachment, journal
 from assistant.attachments import read_attachments
+from assistant.chat import ChatModel
 from assistant.events import Answered, Searched, Started, TextDelta
-from ingest.embed import make_embedder
+from assistant.tools import read_only
+from ingest.embed import Embedder, make_embedder
 from ingest.errors import BadInput
+from ingest.library import Library
+from ingest.materials import Material, to_chunk
 
 QUESTION = "What initial discharge capacity did the LiFePO4 cathode deliver at 0.1 C?"
 
 
 @pytest.fixture(scope="module")
-def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
-    embedder = make_embedder("all-MiniLM-L6-v2")
+def embedder() -> Embedder:
+    return make_embedder("all-MiniLM-L6-v2")
+
+
+@pytest.fixture(scope="module")
+def assistant(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterator[Assistant]:
     with Assistant(make_library(tmp_path_factory.mktemp("assistant"), embedder), embedder=embedder) as asked:
         yield asked
 
@@ -73,6 +82,55 @@ def test_several_threads_may_ask_at_once(assistant: Assistant) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda question: assistant.ask(question).text, questions))
     assert answers == [expected[question] for question in questions]
+
+
+def test_threads_share_a_model_its_tools_and_its_chats(assistant: Assistant) -> None:
+    sums = {f"What is {n} + {n}, and what was the capacity of the cathode? Compute it.": 2 * n for n in range(1, 9)}
+    model = ChatModel.scripted(
+        [
+            {"when": r"What is (\d) \+ \1", "tool_calls": [{"name": "twice", "arguments": {}}]},
+            {"when": "", "text": "It is done."},
+        ]
+    )
+    seen: list[int] = []
+
+    @read_only
+    def twice() -> str:
+        """Say which thread this is."""
+        seen.append(threading.get_ident())
+        return "done"
+
+    asking = Assistant(assistant.library, model, embedder=assistant.embedder, tools=[twice], keep_journal=False)
+
+    def converse(question: str) -> tuple[int, str]:
+        chat = asking.chat()
+        answer = chat.ask(question)
+        return len(answer.tool_calls), chat.messages[0].content
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(converse, sums))
+    assert found == [(1, question) for question in sums]
+    assert len(seen) == len(sums)
+    assert model.used.calls == 2 * len(sums)
+
+
+def test_a_library_is_read_while_another_thread_writes_it(tmp_path: Path, embedder: Embedder) -> None:
+    library = make_library(tmp_path, embedder)
+    records = [Material(f"mp-{n}", "NaCl", ("Cl", "Na"), band_gap_ev=5.0) for n in range(200)]
+
+    def write() -> None:
+        with Library.open(library.info.path) as own, own.writer() as writer:
+            for n in range(0, len(records), 20):
+                part = records[n : n + 20]
+                writer.add_materials(part, [to_chunk(each, own.info.recipe) for each in part], None)
+
+    with Assistant(library, embedder=embedder, keep_journal=False) as asking, ThreadPoolExecutor(3) as pool:
+        writing = pool.submit(write)
+        answers = {answer.text for answer in pool.map(lambda _: asking.ask(QUESTION, tools=False), range(12))}
+        writing.result()
+        assert len(answers) == 1  # what was asked for is there all the time, whole
+        assert len(asking.library.materials()) == len(records)
+        assert asking.library.verify().clean
 
 
 def test_a_conversation_remembers_its_turns(assistant: Assistant) -> None:
