@@ -17,7 +17,7 @@ from typing import Any, Literal
 from assistant import prompts, quoting
 from assistant.answer import Answer
 from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Usage
-from assistant.checking import Checked, check, is_echo, says_nothing
+from assistant.checking import Checked, check, is_echo, says_nothing, tidied
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
 from assistant.quoting import computed_note, said_by, tool_lines
@@ -141,10 +141,12 @@ def is_planned(model: ChatModel, loop: Loop) -> bool:
 def gather(library: Library, found: Findings, model: ChatModel, manner: Manner) -> Sources:
     """Return the sources a model may cite, as many as suit it; none where what was found is too weak to answer from."""
     sources = Sources(library)
-    if found.support.probability < ANSWERS_ABOVE:
+    planned = is_planned(model, manner.loop)
+    # Larger models can say that weak passages do not answer; small ones answer from whatever they are shown.
+    if found.support.probability < (quoting.ANSWERS_ABOVE if planned else ANSWERS_ABOVE):
         return sources
     room = max(model.context_tokens - 2 * THINKING_TOKENS, 256)
-    if is_planned(model, manner.loop):
+    if planned:
         sources.add_windows(found.ranked, tokens=min(manner.evidence_tokens or LOCAL_EVIDENCE_TOKENS, room))
     else:
         sources.add_passages(found, tokens=min(manner.evidence_tokens or EVIDENCE_TOKENS, room))
@@ -154,14 +156,13 @@ def gather(library: Library, found: Findings, model: ChatModel, manner: Manner) 
 def work_out(work: Work) -> Generator[Event, None, Answer]:
     """Let the model answer, event by event; return the checked answer, abstained where it found none."""
     messages = _conversation(work)
-    text = yield from _loop(work, messages)
+    text = tidied((yield from _loop(work, messages)))
     papers = papers_of(work.sources.library, [source.hit for source in work.sources.all])
     results = [result.text for result in work.results if result.result is not None]
     checked = check(text, work.sources, results, papers, question=work.found.question.text, language=work.language)
     work.trace += checked.trace
     if says_nothing(text):
-        # Small models give up on passages that do answer; how well these fit was measured better than they judge.
-        if work.planned and work.found.support.probability >= quoting.ANSWERS_ABOVE:
+        if work.planned and work.sources.all:  # small models give up on passages that do answer
             return (yield from _quoted(work, text, prompts.UNANSWERED))
         return _abstained(work)
     if work.planned and is_echo(work.found.question.text, text):

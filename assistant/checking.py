@@ -25,6 +25,17 @@ _MARKS = re.compile(r"\s*[\[［]\d{1,3}(?:\s*[,;，、]\s*\d{1,3})*[\]］]")
 _YES_OR_NO = re.compile(
     r"\s*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b|.*か[。?？]?\s*$", re.I
 )
+# "…, as stated in passage [3]": the number says it all.
+_POINTING = re.compile(
+    r",?\s*\(?(?:\b(?:as|which is) \w+ )?\b(?:in|from|by|see|according to) (?:the )?(?:passage|source)s? ?"
+    r"(?=[\[［]\d)|(?:文章|出典)(?:番号)? ?(?=[\[［]\d)",
+    re.IGNORECASE,
+)
+_POINTER = re.compile(
+    r"(?:\b(?:this|that|it|is|was|are|the|answer|information|value|statement|stated|mentioned|given|found|described|"
+    r"measured|reported|provided|sources?|passages?|as|in)\b|\W)*",
+    re.IGNORECASE,
+)
 # Tags of ours that a model repeats, and pictures, which a browser would fetch from wherever they point to.
 _LEFTOVERS = re.compile(r"</?(?:source|tool_result|question)s?\b[^>]*>|!\[[^\]]*\]\([^)]*\)")
 
@@ -54,12 +65,24 @@ def check(
     language: prompts.Language,
 ) -> Checked:
     """Judge every sentence of `text`, a model's, and mark those that nothing bears out."""
-    text = _LEFTOVERS.sub("", text).strip()
+    text = tidied(text)
     text, trace = _attributed(text, sources, tool_results, question)
     sentences = [sentence for sentence in split_claims(text) if not is_absence(sentence)]
     citations = _citations(sentences, sources, papers)
     judged = check_claims("\n".join(sentences), citations, sources.evidence(), tool_results)
     return Checked(_marked(text, judged, language), tuple(judged), tuple(citations), tuple(trace))
+
+
+def tidied(text: str) -> str:
+    """Return a model's text without tags of ours, and with bare numbers where it speaks of "passage [3]".
+
+    Sentences that hold nothing but such a pointer, "This is stated in passage [3].", are left out.
+    """
+    text = _POINTING.sub(" ", _LEFTOVERS.sub("", text)).strip()
+    for sentence in split_claims(text):
+        if marks(sentence) and _POINTER.fullmatch(_MARKS.sub("", sentence)):
+            text = text.replace(sentence, "", 1)
+    return re.sub(r"[ \t]{2,}", " ", text).strip()
 
 
 def is_absence(sentence: str) -> bool:

@@ -291,6 +291,29 @@ def test_a_small_model_that_repeats_the_question_is_replaced_by_quotes(ask) -> N
     assert answer.usage["calls"] == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (RIGHT.replace("[1]", "in passage [1]"), RIGHT),
+        (RIGHT.replace(" [1].", ", as stated in the source [1]."), RIGHT),
+        (f"{RIGHT} This is stated in passage [1].", RIGHT),
+        ("[33,34]", prompts.UNANSWERED["en"]),
+        ("The LiFePO4 cathode did deliver that initial discharge capacity in passage [1].", prompts.ECHO["en"]),
+    ],
+)
+def test_what_small_models_write_around_their_numbers_is_tidied(ask, written: str, read: str) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask(None, model=without_tools([written]))
+    assert answer.text.startswith(read)
+    assert {claim.status for claim in answer.claims} == {"verified"}
+
+
+def test_a_small_model_is_not_asked_about_passages_too_weak_to_quote(ask, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("assistant.quoting.ANSWERS_ABOVE", 1.01)
+    answer, model = ask(None, model=without_tools([]))
+    assert answer.abstained
+    assert model.backend.requests == []
+
+
 def test_a_small_model_that_gives_up_on_passages_that_answer_is_replaced_by_quotes(ask) -> None:  # type: ignore[no-untyped-def]
     chat = ChatModel.scripted([prompts.NO_ANSWER])
     chat.backend.native_tools = False
