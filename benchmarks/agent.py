@@ -83,9 +83,9 @@ def run(library: Path, rows: Path, arms: list[str], *, count: int, seconds: floa
     with Assistant(library, keep_journal=False) as quoting:
         asking = askers(quoting, model)
         names = {paper.id: frozenset(path.name for path in paper.paths) for paper in quoting.library.papers()}
-        for arm, gold in left:
+        for place, (arm, gold) in enumerate(left):
             if time.monotonic() > ends:
-                print(f"time is up; {len(left)} were left, run again")
+                print(f"time is up; {len(left) - place} are left, run again")
                 return
             began = time.process_time()
             answer, missed = asking[arm](gold)
