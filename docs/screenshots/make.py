@@ -72,7 +72,7 @@ def walk(page: Page, url: str) -> Iterator[str]:
         if name == "bandgap":
             page.get_by_role("tab", name="Paste").click()
             page.get_by_role("button", name="Predict").last.click()
-            page.get_by_text("90 % interval").wait_for()
+            page.get_by_text(re.compile("90 % interval: ")).wait_for()
         if name == "keywords":
             if page.get_by_text("Table", exact=True).count() == 0:
                 page.get_by_role("button", name="Find keywords").click()
