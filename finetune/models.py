@@ -82,7 +82,14 @@ def load_model(spec: str, *, dtype: str = "float32", quantize: str = "", device:
         model = AutoModelForCausalLM.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _missing(spec, error) from error
+    if (output := model.get_output_embeddings()) is not None:
+        output.register_forward_pre_hook(_contiguous)
     return model if quantize else model.to(device)
+
+
+def _contiguous(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Copy what an output layer is given: of a slice, torch would lay out the whole vocabulary once per row instead."""
+    return (given[0].contiguous(), *given[1:])
 
 
 def _missing(spec: str, error: Exception) -> ModelError:

@@ -72,6 +72,15 @@ def test_a_batch_answers_as_one_at_a_time(run: Path, rows: Path) -> None:
     assert [one.confidence for one in together] == pytest.approx([one.confidence for one in alone], rel=1e-3)
 
 
+def test_the_output_layer_is_given_no_slice_of_memory(run: Path, rows: Path) -> None:
+    model, seen = load_generator(run, dtype="float32"), []
+    output = model.model.get_output_embeddings()
+    output.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous()))
+    model.write(prompts(rows)[:3])
+    assert seen
+    assert all(seen)
+
+
 def test_a_trained_model_predicts_structures_through_the_common_interface(run: Path) -> None:
     predictor = load(run, target="band_gap")
     answers = predictor.predict([record(1), record(2), "nowhere.cif"], workers=1)
