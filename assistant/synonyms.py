@@ -203,7 +203,7 @@ def _names(formula: str, *, besides: str = "") -> tuple[str, ...]:
 @cache
 def _systematic_names(formula: str) -> tuple[str, ...]:
     parts = re.findall(r"[A-Z][a-z]?", formula)
-    if len(parts) != 2:
+    if len(parts) != 2 or not NUMBERS.keys() >= set(parts):  # CxO has a variable
         return ()
     for ending, (symbol, _) in _ANIONS.items():
         if symbol == parts[1] and ending != "sulphide":

@@ -91,6 +91,7 @@ def test_an_attached_structure_is_answered_by_tools(sample_app: Served, visit: A
     files = visitor.page.get_by_test_id("stChatInput").locator("input[type=file]")
     files.set_input_files({"name": "POSCAR", "mimeType": "text/plain", "buffer": POSCAR})
     visitor.says("POSCAR")
+    visitor.page.wait_for_load_state("networkidle")  # its name is shown before the file has arrived
     visitor.ask("What is the density of the attached structure?")
     visitor.says(re.compile(r"2\.28\d* g/cm"))
     visitor.button("1 computed").wait_for()

@@ -87,8 +87,13 @@ def test_a_rating_with_its_note_is_kept_in_the_journal(
     visitor.button("Note").click()
     visitor.page.get_by_role("textbox", name="What was good or wrong?").fill("cite the page")
     visitor.button("Save").click()
-    visitor.says("Kept in the journal")
-    assert ("How much can LiFePO4 store?", False, "cite the page") in journal.ratings(sample_library)
+    visitor.says("Kept in the journal")  # said of the thumb already
+    wanted = ("How much can LiFePO4 store?", False, "cite the page")
+    for _ in range(300):
+        if wanted in journal.ratings(sample_library):
+            break
+        visitor.page.wait_for_timeout(100)
+    assert wanted in journal.ratings(sample_library)
 
 
 def test_an_exported_chat_can_be_opened(talking_app: Served, visit: Any, model: OpenAIServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assistant import synonyms
@@ -88,6 +88,7 @@ def test_a_formula_with_variables_names_no_record() -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@example("CxO")
 @given(st.text(alphabet="LiFePO4 0123456789CHN()[]+-·xδ₄²³リン酸鉄、/,.", max_size=40))
 def test_any_query_can_be_put(text: str) -> None:
     asked = worded(text, embedder=MINILM)
