@@ -376,6 +376,7 @@ def test_blank_pages_alone_hold_no_text(tmp_path: Path) -> None:
     with pytest.raises(ReadError) as caught:
         read(drawn(tmp_path / "a.pdf", lambda canvas: None))
     assert caught.value.cause == "no_text"
+    assert "ocr = always" in caught.value.hint
 
 
 @contextmanager
@@ -401,6 +402,7 @@ def test_every_hard_file_gives_text_or_a_reason(shared_data: Path) -> None:
                 assert read(path).characters > 0
             except ReadError as error:
                 causes[path.stem] = error.cause
+                assert error.hint, f"{path.stem}: {error} says no next step"
     assert causes.pop("junk_prb_landing_page") == "webpage"
     assert causes.pop("bad_invalid_44bytes") == "malformed"
     assert {cause for name, cause in causes.items() if name.startswith("enc_")} == {"encrypted"}
@@ -465,6 +467,14 @@ def test_a_scan_for_which_there_was_no_time_at_all_is_refused_with_that_cause(tm
     with pytest.raises(ReadError) as refused:
         read(drawn(tmp_path / "a.pdf", scanned), ocr="auto", ocr_budget_s=0.5)
     assert refused.value.cause == "timeout"
+
+
+@pytest.mark.skipif(not ocr.available(), reason=ocr.why_not() or "OCR is available")
+def test_a_scan_on_which_ocr_sees_nothing_says_that_it_was_tried(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="found no legible text on its 1 pages") as refused:
+        read(drawn(tmp_path / "a.pdf", scanned), ocr="auto")
+    assert refused.value.cause == "no_text"
+    assert "matlit ingest --retry-failed" in refused.value.hint
 
 
 def test_a_reference_list_without_a_heading_is_one(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ class _Raw:
 
     glyphs: Glyphs
     recognised: tuple[ocr.OcrLine, ...] | None = None
-    lacks: str = ""  # why it has no text: "image", "garbage", "damaged", "unread" (OCR had no time for it)
+    # Why it has no text: "image", "garbage", "damaged", "unread" (OCR had no time for it), "illegible" (OCR saw none)
+    lacks: str = ""
 
 
 def read_pdf(path: Path, *, options: ReadOptions) -> Document:
@@ -105,8 +106,9 @@ def _raw_page(
             recognised = _recognised(page, options, budget)
             if recognised is None and lacks:
                 return _Raw(glyphs, lacks="unread")
-            if recognised or (recognised is not None and not lacks):
-                return _Raw(glyphs, recognised)
+            if recognised == () and lacks:
+                return _Raw(glyphs, lacks="illegible")
+            return _Raw(glyphs, recognised)
         return _Raw(glyphs, lacks=lacks)
     finally:
         page.close()
@@ -144,7 +146,6 @@ def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions)
     if any((raw.glyphs.characters and not raw.lacks) or raw.recognised for raw in raws):
         return
     why = {raw.lacks for raw in raws}
-    seen = any(raw.recognised is not None for raw in raws)
     if "unread" in why:
         raise ReadError(
             f"{path.name!r} is scanned, and none of its {len(raws)} pages was recognised within the "
@@ -152,26 +153,44 @@ def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions)
             cause="timeout",
             hint="Raise timeout_s in the table [reading] of the settings file",
         )
-    hint = "OCR is switched off (ocr = never); allow it with ocr = auto" if options.ocr == "never" else ocr.why_not()
-    if seen:
-        raise ReadError(f"{path.name!r}: OCR found no text on its {len(raws)} pages", cause="no_text")
+    if "illegible" in why or any(raw.recognised is not None for raw in raws):
+        raise ReadError(
+            f"{path.name!r}: OCR ({ocr.choose_languages(options.ocr_languages).used}) found no legible text on "
+            f"its {len(raws)} pages",
+            cause="no_text",
+            hint="Scan it again at 300 dpi or more, or name its language in ocr_languages in the table [reading] of the "
+            "settings file, then run: matlit ingest --retry-failed",
+        )
+    no_ocr = "OCR is switched off (ocr = never); allow it with ocr = auto" if options.ocr == "never" else ocr.why_not()
     if "garbage" in why:
         raise ReadError(
-            f"{path.name!r} has a text layer without meaning: its fonts have no Unicode map", cause="no_text", hint=hint
+            f"{path.name!r} has a text layer without meaning: its fonts have no Unicode map",
+            cause="no_text",
+            hint=no_ocr,
         )
     if "image" in why:
         raise ReadError(
-            f"{path.name!r} is scanned: {len(raws)} pages of images without text", cause="scanned", hint=hint
+            f"{path.name!r} is scanned: {len(raws)} pages of images without text", cause="scanned", hint=no_ocr
         )
     if "damaged" in why:
-        raise ReadError(f"{path.name!r} is damaged: none of its {len(raws)} pages opens", cause="malformed")
-    raise ReadError(f"{path.name!r} holds no text on its {len(raws)} pages", cause="no_text")
+        raise ReadError(
+            f"{path.name!r} is damaged: none of its {len(raws)} pages opens",
+            cause="malformed",
+            hint="Fetch it again, or repair it with another program (qpdf, mutool clean)",
+        )
+    raise ReadError(
+        f"{path.name!r} holds no text on its {len(raws)} pages",
+        cause="no_text",
+        hint="Open it in a viewer: where you see text, it is drawn as lines; OCR reads it with ocr = always in the table "
+        "[reading] of the settings file",
+    )
 
 
 def _warnings(raws: Sequence[_Raw], options: ReadOptions) -> tuple[str, ...]:
     reasons = {
         "unread": f"{ocr.UNREAD}: OCR may take {options.ocr_budget_s:.0f} s for a file; to get them raise timeout_s in "
         "the table [reading] of the settings file and run: matlit ingest --retry-failed",
+        "illegible": "are scanned, and OCR found no legible text on them",
         "image": "without a text layer (scanned images)",
         "garbage": "with a text layer without meaning (fonts without a Unicode map)",
         "damaged": "damaged",
