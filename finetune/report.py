@@ -119,31 +119,44 @@ def parity_plot(report: Report, paths: Iterable[Path]) -> None:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
+    mae, r2, unit = report.metrics["mae"], report.metrics["r2"], report.unit
+    title = f"{report.model}: MAE {mae.value:.3f} {unit}, R² {r2.value:.3f}, n = {report.n}"
+    name = report.target.replace("_", " ")
+    draw_parity(report.truth, report.predicted, paths, name=name, unit=unit, title=title)
+
+
+def draw_parity(
+    truth: npt.ArrayLike, predicted: npt.ArrayLike, paths: Iterable[Path], *, name: str, unit: str, title: str
+) -> None:
+    """Draw a parity plot of any values; `name` is the target's, the suffix of each path decides its format.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtra("The parity plot", extra="finetune") from error
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot()
-    both = np.concatenate([report.truth, report.predicted])
+    both = np.asarray([truth, predicted], dtype=float)
     bottom, top = float(both.min()), float(both.max())
     margin = 0.03 * max(top - bottom, 1e-9)
     bottom, top = bottom - margin, top + margin
     axes.plot([bottom, top], [bottom, top], color="0.6", linewidth=1, zorder=3)
-    if report.n > DENSE:
+    if both.shape[1] > DENSE:
         extent = (bottom, top, bottom, top)
-        cells = axes.hexbin(report.truth, report.predicted, gridsize=70, bins="log", mincnt=1, extent=extent)
+        cells = axes.hexbin(*both, gridsize=70, bins="log", mincnt=1, extent=extent)
         figure.colorbar(cells, ax=axes, label="materials", shrink=0.7)
     else:
-        axes.scatter(report.truth, report.predicted, s=8, alpha=0.4, linewidths=0)
-    mae, r2, name = report.metrics["mae"], report.metrics["r2"], report.target.replace("_", " ")
+        axes.scatter(*both, s=8, alpha=0.4, linewidths=0)
     axes.set(
         xlim=(bottom, top),
         ylim=(bottom, top),
         aspect="equal",
-        xlabel=f"computed {name} ({report.unit})",
-        ylabel=f"predicted {name} ({report.unit})",
-        title=f"{report.model}: MAE {mae.value:.3f} {report.unit}, R² {r2.value:.3f}, n = {report.n}",
+        xlabel=f"computed {name} ({unit})",
+        ylabel=f"predicted {name} ({unit})",
+        title=title,
     )
     axes.title.set_fontsize(9)
     for path in paths:

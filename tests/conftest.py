@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["browsing", "small_library"]
+pytest_plugins = ["browsing", "opening", "small_library"]
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pypdfium2
 import pytest
@@ -24,6 +25,7 @@ from ui.chats import ChatStore, Manner, Message, owner_of
 from ui.components import careful, plain
 from ui.gate import BROWSER_COOKIE, Gate
 from ui.jobs import Jobs
+from ui.parity import axis_end, parity_svg
 from ui.texts import TEXTS
 
 UI = Path(__file__).resolve().parents[1] / "ui"
@@ -62,6 +64,13 @@ def test_every_text_that_pages_use_is_in_the_table() -> None:
 def test_every_text_of_the_table_is_used() -> None:
     patterns = {*used_texts(), "step_.+"}
     assert [known for known in TEXTS if not any(re.fullmatch(key, known) for key in patterns)] == []
+
+
+def test_no_text_stands_under_two_names() -> None:
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, text in TEXTS.items():
+        names.setdefault(text, []).append(name)
+    assert [several for several in names.values() if len(several) > 1] == []
 
 
 @pytest.mark.parametrize("key", TEXTS)
@@ -425,3 +434,17 @@ def test_a_chat_is_exported_as_a_pdf_with_its_words() -> None:
 
 def test_a_title_becomes_a_safe_file_name() -> None:
     assert export.file_name("../What is LiFePO4? 容量") == "What-is-LiFePO4-容量"
+
+
+# --- the parity picture -----------------------------------------------------------------------------------------------
+
+
+def test_the_parity_picture_leaves_no_material_out() -> None:
+    known = [0.0] * 40 + [1.05, 1.05, 3.0] + [3.85] * 20 + [2.0] * 3000 + [17.8]
+    predicted = [0.0] * 40 + [1.15, 1.15, 0.5] + [3.85] * 20 + [2.0] * 3000 + [11.0]
+    assert axis_end(known, predicted) == (4.0, 1)
+    svg = parity_svg(known, predicted, x="Known & <computed>", y="Predicted", cells="Materials\nper 0.1 eV")
+    picture = ElementTree.fromstring(svg)
+    cells = [one.get("d", "").count("M") for one in picture.iter() if one.get("class") == "cell" and one.get("d")]
+    assert cells == [2, 1, 1, 2]  # of one material: 3 eV taken for 0.5, and the one beyond the edge
+    assert "Known & <computed>" in [one.text for one in picture.iter()]

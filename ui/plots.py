@@ -1,4 +1,4 @@
-"""Figures of results: powder patterns and predicted against known values. Data in, figure out."""
+"""The powder pattern as a figure. Data in, figure out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 ACCENT = "#3c86b4"
-QUIET = "#8a97a5"
 
 
 def xrd_figure(peaks: Sequence[Mapping[str, Any]], *, angle: str, intensity: str) -> Figure:
@@ -38,27 +37,6 @@ def xrd_figure(peaks: Sequence[Mapping[str, Any]], *, angle: str, intensity: str
 def planes(peak: Mapping[str, Any]) -> str:
     """Return the indices of a peak: "(1 1 1) (2 0 0)"."""
     return " ".join(f"({' '.join(map(str, hkl))})" for hkl in peak["hkl"])
-
-
-def parity_figure(truth: Sequence[float], guess: Sequence[float], *, known: str, predicted: str) -> Figure:
-    """Return predicted against known values with the line on which both are equal."""
-    import plotly.graph_objects as go
-
-    highest = max([*truth, *guess, 1.0])
-    figure = go.Figure()
-    figure.add_trace(
-        go.Scatter(x=[0, highest], y=[0, highest], mode="lines", line={"color": QUIET, "dash": "dot"}, hoverinfo="skip")
-    )
-    figure.add_trace(
-        go.Scattergl(
-            x=truth,
-            y=guess,
-            mode="markers",
-            marker={"color": ACCENT, "size": 5, "opacity": 0.35},
-            hovertemplate="%{x:.2f} → %{y:.2f}<extra></extra>",
-        )
-    )
-    return _plain(figure, known, predicted, height=420)
 
 
 def _plain(figure: Figure, x: str, y: str, *, height: int) -> Figure:

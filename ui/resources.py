@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CATALOG_FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 PICTURES = 200
+MOST_MATERIALS = 5000  # in one list to choose from
 LOCAL = ("gguf/", "local/")  # models that are loaded into this process
 logger = logging.getLogger(__name__)
 
@@ -132,6 +133,20 @@ def titles(folder: Path, store: ChatStore) -> dict[str, str]:
     """Return the title of every paper by id; an upload without a title goes by the name it was sent under."""
     names = store.upload_names()
     return {paper.id: paper.metadata.title or names.get(paper.id) or paper.title for paper in papers(folder)}
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _material_titles(folder: str, written: Stamp) -> dict[str, str]:
+    from ingest.materials.store import MaterialFilter, find
+
+    with open_library(Path(folder)).reading() as connection:
+        records = find(connection, MaterialFilter(), structures=False, limit=MOST_MATERIALS)
+    return {record.material_id: record.title for record in records}
+
+
+def material_titles(folder: Path) -> Mapping[str, str]:
+    """Return the titles of a library's records by id, up to 5,000; read again only when it was written to."""
+    return _material_titles(str(folder), stamp(folder))
 
 
 def paper_file(paper: Paper) -> Path:

@@ -158,6 +158,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "step_model": ("The model answered", "モデルの応答"),
     "step_attributed": ("Moved a citation to where the sentence stands", "引用先を修正"),
     "step_stopped": ("Reached a limit", "上限に到達"),
+    "step_quoted": ("Quoted, since the model said nothing of use", "モデルの応答が役立たないため引用"),
+    "step_no schema": ("The model refused a fixed form of answer", "モデルが応答形式の指定を拒否"),
     "step_journal": ("Journal", "記録"),
     "tool_call": ("Tool", "ツール"),
     "passages_found": ("{n} passages found", "{n} 件の該当箇所"),
@@ -170,7 +172,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "cost_unknown": ("cost unknown", "費用不明"),
     "no_cost": ("no model, no cost", "モデル不使用・費用なし"),
     "scope_all": ("All papers", "すべての論文"),
-    "scope_some": ("{n} papers", "論文 {n} 本"),
+    "some_papers": ("{n} papers", "論文 {n} 本"),
     "scope_label": ("Ask only these papers", "対象とする論文"),
     "strategy": ("How a model is asked", "モデルへの問い方"),
     "strategy_auto": ("Automatic", "自動"),
@@ -189,7 +191,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "rename": ("Rename", "名前を変更"),
     "delete_chat": ("Delete this chat", "このチャットを削除"),
     # library
-    "library_title": ("Library", "ライブラリ"),
     "library_about": (
         "The papers that answers come from. Files stay where they are; matlit keeps their text.",
         "回答の根拠となる論文。ファイルは元の場所に残り、本文だけが保存されます。",
@@ -250,7 +251,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "n_matches": ("{n} places on {m} pages", "{m} ページに {n} か所"),
     "page_as_text": ("This page as text", "このページの本文"),
     # keywords
-    "keywords_title": ("Keywords", "キーワード"),
     "keywords_about": (
         "Phrases of each paper that say what it is about. Stop at any time; the next run goes on from there.",
         "各論文の内容を表す語句を抽出します。いつでも中止でき、次回は続きから再開します。",
@@ -265,7 +265,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "対象のファイル（ライブラリには追加されません）",
     ),
     "keywords_no_files": ("Choose at least one file.", "ファイルを1つ以上選んでください。"),
-    "keywords_model": ("Model", "モデル"),
     "keywords_model_help": (
         "extractive uses no model and costs nothing; a model behind a key is sent the text of the papers",
         "extractive はモデルを使わず無料です。キーの必要なモデルでは論文の本文が提供元に送信されます",
@@ -289,7 +288,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "オフの場合、抽出済みの論文はそのまま残り、失敗した論文だけ再試行します",
     ),
     "find_keywords": ("Find keywords", "キーワードを抽出"),
-    "n_papers_plain": ("{n} papers", "論文 {n} 本"),
     "keywords_estimating": ("Estimating the cost", "費用を見積もり中"),
     "keywords_estimate": (
         "{n} papers, about {tokens} tokens to read with {model}: about ${cost} (list prices of {as_of}).",
@@ -302,7 +300,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "keywords_begin": ("Begin", "開始する"),
     "keywords_leave": ("Leave it", "やめる"),
     "keywords_nothing_left": ("All of these papers have their keywords already.", "すべての論文が抽出済みです。"),
-    "keywords_running": ("{n} of {m} papers", "{m} 本中 {n} 本"),
     "keywords_rate": ("{rate} papers a minute", "毎分 {rate} 本"),
     "keywords_done": ("Keywords found for {n} papers.", "{n} 本の論文から抽出しました。"),
     "keywords_before": ("{n} were done before.", "{n} 本は抽出済みでした。"),
@@ -340,7 +337,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "keywords_no_picture": ("No paper has keywords yet.", "キーワードのある論文がまだありません。"),
     "together_help": ("Joined where a paper has both", "同じ論文に両方が現れるものを線で結びます"),
     # materials
-    "materials_title": ("Materials", "材料"),
     "materials_about": (
         "Computed records in this library, each with its source. Pick elements, set limits, open one.",
         "ライブラリにある計算データ。元素や範囲を選んで探し、詳細を表示できます。",
@@ -390,7 +386,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "intensity": ("Intensity (%)", "強度 (%)"),
     "xrd_alt": ("Computed powder X-ray pattern of {name}", "{name} の粉末X線回折パターン（計算）"),
     # band gap
-    "bandgap_title": ("Band gap", "バンドギャップ"),
     "bandgap_about": (
         "Predict the PBE band gap of a crystal, with an interval that holds nine times in ten.",
         "結晶の PBE バンドギャップを、90 % 区間とともに予測します。",
@@ -398,8 +393,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "pick_record": ("From the library", "ライブラリから"),
     "upload_structure": ("Upload", "アップロード"),
     "paste_structure": ("Paste", "貼り付け"),
-    "structure_file": ("CIF, POSCAR or pymatgen JSON", "CIF・POSCAR・pymatgen JSON"),
-    "structure_text": ("CIF, POSCAR or pymatgen JSON", "CIF・POSCAR・pymatgen JSON"),
+    "structure_formats": ("CIF, POSCAR or pymatgen JSON", "CIF・POSCAR・pymatgen JSON"),
     "pasted": ("pasted structure", "貼り付けた構造"),
     "paste_instead": ("Paste or upload its structure instead", "構造を貼り付けるかアップロードしてください"),
     "predict": ("Predict", "予測する"),
@@ -415,12 +409,22 @@ TEXTS: dict[str, tuple[str, str]] = {
     "how_good": ("How good is it?", "精度"),
     "tested_on": ("Tested on", "評価対象"),
     "parity_about": (
-        "{n} materials that the model never saw, mean absolute error {mae} eV:",
-        "学習に使っていない {n} 件の材料、平均絶対誤差 {mae} eV：",
+        "{n} materials that the model never saw: mean absolute error {mae} eV; half are within {half} eV, nine in ten "
+        "within {ninety} eV, the worst is {worst} eV off.",
+        "学習に使っていない {n} 件の材料：平均絶対誤差 {mae} eV。半数は {half} eV 以内、9割は {ninety} eV 以内、"
+        "最大の誤差は {worst} eV。",
     ),
     "known_gap": ("Materials Project, PBE (eV)", "Materials Project, PBE 値 (eV)"),
     "predicted_axis": ("Predicted (eV)", "予測値 (eV)"),
-    "parity_alt": ("Predicted against known band gaps", "バンドギャップの予測値と既知の値の比較"),
+    "parity_cells": ("Materials\nper 0.1 eV", "0.1 eV ごと\nの材料数"),
+    "parity_beyond": (
+        "{n} materials beyond {end} eV are drawn at the edge; the files hold all at their place.",
+        "{end} eV を超える {n} 件は端に描いています。ファイルでは本来の位置にあります。",
+    ),
+    "parity_alt": (
+        "Predicted against known band gaps: most materials lie near the line on which both are equal",
+        "バンドギャップの予測値と既知の値の比較。多くは両者が等しい線の近くにあります",
+    ),
     "model_card": ("Model card", "モデルカード"),
     "compare_runs": ("Compare with models of your own", "自作のモデルと比較"),
     "compare_about": (
@@ -430,7 +434,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "run_folder": ("Run or model folder", "学習結果またはモデルのフォルダ"),
     "add_run": ("Add", "追加"),
     # settings
-    "settings_title": ("Settings", "設定"),
     "settings_about": (
         "For this browser. Keys are forgotten when its tab is closed.",
         "このブラウザの設定です。キーはタブを閉じると消えます。",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
 
 from finetune.predict import SHIPPED
@@ -17,12 +20,13 @@ from ingest.records import file_digest
 from ui import resources, uploads
 from ui.components import page_title, plain, show_problem, told
 from ui.crystalview import structure_figure
-from ui.plots import parity_figure
+from ui.parity import axis_end, parity_svg
 from ui.state import is_shared, recall, remember, session, t
 
 if TYPE_CHECKING:
     from finetune.predict import Prediction
 
+MODEL = "matlit-bandgap-1"
 NO_RUNS: tuple[str, ...] = ()
 EXAMPLE = """Si
 1.0
@@ -47,7 +51,7 @@ class Given:
 
 def draw() -> None:
     """Draw the page."""
-    page_title("bandgap_title", "bandgap_about")
+    page_title("nav_bandgap", "bandgap_about")
     given = _given()
     specs = ("shipped", *recall("runs", NO_RUNS))
     if given is not None:
@@ -73,13 +77,9 @@ def _given() -> Given | None:
 
 def _pick() -> None:
     try:
-        from ingest.materials.store import MaterialFilter, find
-
-        with resources.open_library(session().folder).reading() as connection:
-            records = find(connection, MaterialFilter(), structures=False, limit=5000)
+        names = resources.material_titles(session().folder)
     except LibraryNotFound:
-        records = []
-    names = {record.material_id: record.title for record in records}
+        names = {}
     if not names:
         st.caption(t("no_materials"))
         return
@@ -95,7 +95,7 @@ def _pick() -> None:
 
 
 def _upload() -> None:
-    sent = st.file_uploader(t("structure_file"), key="gap-file", max_upload_size=10)
+    sent = st.file_uploader(t("structure_formats"), key="gap-file", max_upload_size=10)
     if sent is not None and st.button(t("predict"), type="primary", key="predict-file"):
         with told():
             uploads.suffix_of(sent.name, uploads.STRUCTURES)
@@ -105,7 +105,7 @@ def _upload() -> None:
 
 def _paste() -> None:
     with st.form("paste", border=False):
-        text = st.text_area(t("structure_text"), EXAMPLE, height=220, key="gap-text")
+        text = st.text_area(t("structure_formats"), EXAMPLE, height=220, key="gap-text")
         sent = st.form_submit_button(t("predict"), type="primary")
     if sent and text.strip():
         remember("structure", Given(t("pasted"), text))
@@ -183,13 +183,50 @@ def _trust(specs: Sequence[str]) -> None:
         st.table(rows)
     parity = _parity(SHIPPED / "parity.json", _stamp(SHIPPED / "parity.json"))
     if parity:
-        st.markdown(t("parity_about", n=f"{parity['n']:,}", mae=f"{parity['mae_ev']:.3f}"))
-        figure = parity_figure(
-            parity["known_ev"], parity["predicted_ev"], known=t("known_gap"), predicted=t("predicted_axis")
-        )
-        st.plotly_chart(figure, key="parity", config={"displaylogo": False}, alt=t("parity_alt"))
+        _show_parity(parity)
     with st.expander(t("model_card"), icon=":material/description:"):
         st.markdown((SHIPPED / "card.md").read_text(encoding="utf-8"))
+
+
+def _show_parity(parity: Mapping[str, Any]) -> None:
+    """Draw predicted against known gaps, say how far apart they are, and offer the values and the plot as files."""
+    known, predicted = parity["known_ev"], parity["predicted_ev"]
+    st.markdown(t("parity_about", n=f"{parity['n']:,}", mae=f"{parity['mae_ev']:.3f}", **_spread(known, predicted)))
+    words = {"x": t("known_gap"), "y": t("predicted_axis"), "cells": t("parity_cells")}
+    with st.container(key="parity"):
+        st.image(_parity_picture(parity["trees_sha256"], words, known, predicted), width=600, alt=t("parity_alt"))
+    end, beyond = axis_end(known, predicted)
+    if beyond:
+        st.caption(t("parity_beyond", n=beyond, end=f"{end:g}"))
+    with st.container(horizontal=True):
+        for suffix in (".png", ".svg", ".csv"):
+            name = f"{MODEL}-parity{suffix}"
+            made = partial(_parity_file, suffix, known, predicted)
+            icon = ":material/download:"
+            st.download_button(suffix[1:].upper(), made, name, on_click="ignore", icon=icon, key=f"parity{suffix}")
+
+
+def _spread(known: Sequence[float], predicted: Sequence[float]) -> dict[str, str]:
+    half, ninety, worst = np.quantile(np.abs(np.subtract(known, predicted)), [0.5, 0.9, 1.0])
+    return {"half": f"{half:.2f}", "ninety": f"{ninety:.2f}", "worst": f"{worst:.1f}"}
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _parity_picture(model: str, words: Mapping[str, str], _known: Sequence[float], _predicted: Sequence[float]) -> str:
+    return parity_svg(_known, _predicted, **words)
+
+
+def _parity_file(suffix: str, known: Sequence[float], predicted: Sequence[float]) -> bytes:
+    """Return all values as CSV, or the plot that reports hold."""
+    from finetune.report import draw_parity
+
+    if suffix == ".csv":
+        rows = "".join(f"{one},{other}\n" for one, other in zip(known, predicted, strict=True))
+        return f"known_ev,predicted_ev\n{rows}".encode()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"parity{suffix}"
+        draw_parity(known, predicted, [file], name="band gap", unit="eV", title=f"{MODEL}, n = {len(known):,}")
+        return file.read_bytes()
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
@@ -214,7 +251,7 @@ def _figures(spec: str) -> list[dict[str, str]]:
     """Return one row per test set of a model: what it was tested on and how well it did."""
     if spec == "shipped":
         tested = json.loads((SHIPPED / "metrics.json").read_text(encoding="utf-8"))
-        return [_row("matlit-bandgap-1", name, figures["stacked"], figures["n"]) for name, figures in tested.items()]
+        return [_row(MODEL, name, figures["stacked"], figures["n"]) for name, figures in tested.items()]
     from finetune.runs import read_run
 
     try:

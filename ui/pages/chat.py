@@ -346,7 +346,7 @@ def _scope() -> tuple[str, ...]:
 def _scope_control() -> None:
     titles = paper_titles()
     chosen = list(_scope())
-    label = t("scope_some", n=len(chosen)) if chosen else t("scope_all")
+    label = t("some_papers", n=len(chosen)) if chosen else t("scope_all")
     with st.popover(label, icon=":material/filter_alt:", key="scope-pop"):
         picked = st.multiselect(
             t("scope_label"),

@@ -36,7 +36,7 @@ EXTRACTIVE = "extractive"
 
 def draw() -> None:
     """Draw the page."""
-    page_title("keywords_title", "keywords_about")
+    page_title("nav_keywords", "keywords_about")
     try:
         papers = resources.papers(session().folder)
     except LibraryNotFound:
@@ -67,7 +67,7 @@ def _form(ids: Sequence[str]) -> None:
         chosen, files = _papers(ids)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             model = st.selectbox(
-                t("keywords_model"),
+                t("model"),
                 _models(),
                 key="keywords-model",
                 help=t("keywords_model_help"),
@@ -227,7 +227,7 @@ def start(wanted: Wanted) -> Job:
     """Find keywords in the background, for this browser."""
     now = session()
     settings, keys, output = now.settings, dict(now.keys), keyword_jobs.output_of(now.settings, wanted, now.owner)
-    title = t("n_papers_plain", n=len(wanted.ids))
+    title = t("some_papers", n=len(wanted.ids))
     return JOBS.start(KIND, title, lambda: _run(settings, wanted, output, keys), owner=now.owner)
 
 
@@ -264,7 +264,7 @@ def _live() -> None:
     at = job.last(Progress)
     with st.container(border=True):
         share = min(at.done / at.total, 1.0) if at and at.total else 0.0
-        st.progress(share, text=t("keywords_running", n=at.done if at else 0, m=at.total if at else "…"))
+        st.progress(share, text=t("n_papers", n=at.done if at else 0, m=at.total if at else "…"))
         if at:
             st.caption(plain(_pace(at)))
         if st.button(t("cancel"), icon=":material/stop_circle:", key=f"cancel-{job.id}"):

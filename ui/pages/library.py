@@ -45,7 +45,7 @@ def draw() -> None:
     if opened:
         _paper_page(opened)
         return
-    page_title("library_title", "library_about")
+    page_title("nav_library", "library_about")
     progress()
     try:
         papers = resources.papers(session().folder)

@@ -48,7 +48,7 @@ def open_material(material_id: str) -> None:
 
 
 def _nothing() -> None:
-    page_title("materials_title", "materials_about")
+    page_title("nav_materials", "materials_about")
     st.info(t("no_materials"), icon=":material/info:")
 
 
@@ -56,7 +56,7 @@ def _search() -> None:
     if not resources.status(session().folder)["materials"]:
         _nothing()
         return
-    page_title("materials_title", "materials_about")
+    page_title("nav_materials", "materials_about")
     where = _filter()
     with told():
         found, total = _found(where)
@@ -138,7 +138,7 @@ def _results(found: Sequence[Material]) -> None:
         selection_mode="single-row",
         height=min(38 * (len(rows) + 1) + 4, 420),
         column_config={name: st.column_config.NumberColumn(format="%.3g") for name in (t("density"),)},
-        alt=t("materials_title"),
+        alt=t("nav_materials"),
     )
     names = {one.material_id: one.title for one in found}
     picked = [found[row].material_id for row in chosen["selection"]["rows"] if row < len(found)]

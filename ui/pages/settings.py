@@ -35,7 +35,7 @@ KEY_NAMES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "MATLIT_SE
 
 def draw() -> None:
     """Draw the page."""
-    page_title("settings_title", "settings_about")
+    page_title("nav_settings", "settings_about")
     general, models, health = st.tabs([t("tab_general"), t("tab_models"), t("tab_health")])
     with general:
         _language()
