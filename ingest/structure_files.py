@@ -35,7 +35,7 @@ def read_structures(path: Path) -> Iterator[tuple[str, Crystal | BadInput]]:
         return
     kind = _kind(path)
     if not path.is_file():
-        raise BadInput(f"there is no file {str(path)!r}")
+        raise BadInput(f"there is no file {str(path)!r}", hint="Check the path")
     if not kind:
         raise BadInput(
             f"{str(path)!r} is of no known kind",
