@@ -118,15 +118,17 @@ _FOLDS: dict[int, str] = _FULLWIDTH | _SUBSCRIPTS | {
     0x00A0: " ", 0x2009: " ", 0x202F: " ", 0x200A: " ", 0x2002: " ", 0x2003: " ", 0x2006: " ", 0x3000: " ",
     0x2A2F: "x", 0x1D465: "x", 0x1D466: "y", 0x1D467: "z", 0x1D6FF: "δ", 0x03B4: "δ",
 }  # fmt: skip
+_FOLDED = re.compile(f"[{''.join(map(chr, _FOLDS))}]")  # most characters are none of them: faster than str.translate
 _MARKUP = re.compile(
     r"</?(?:sub|sup|inf|i|b|em|mi|mn|mo|mrow|msub)\b[^<>]{0,40}>|\\(?:mathrm|text|ce|rm)\s*\{|[_$​‌⁠\u00ad]\{?|\}"
 )
 _CLOSING = re.compile(r"(?:</(?:sub|sup|inf)>|\}|\$)+")
 
 
+@lru_cache(maxsize=16)  # as above
 def _fold(text: str) -> tuple[str, list[int] | None]:
     """Return the text with one character per typographic variant, and its offsets where markup was taken out."""
-    folded = text.translate(_FOLDS)
+    folded = _FOLDED.sub(lambda match: _FOLDS[ord(match[0])], text)
     if not ("<" in text or "{" in text or "_" in text or "\u00ad" in text or "​" in text or "⁠" in text):
         return folded, None
     kept: list[str] = []
@@ -179,10 +181,13 @@ _WHOLE = re.compile(rf"(?P<body>{_BODY})(?:{_CHARGE})?")
 _LOOSE_COUNT = rf"{_COUNT}(?=[\s,;:)\]/−-]|\.(?!\d)|$)"
 _SPACED = re.compile(rf"(?<![A-Za-z0-9_.^])(?P<body>{_BODY}(?: (?:{_BODY}|{_LOOSE_COUNT}))+)(?![A-Za-z0-9α-ω%°])")
 _ATOMS = re.compile(rf"({_EL})({_COUNT})?")
+# Where a formula, or a bare symbol, can begin. The grammars are asked there only: tried at every letter of a text, they
+# take most of the time that indexing takes.
+# ("The" and "Project" are passed over: after a symbol, of lower-case letters only the variables x, y and z may follow.)
+_START = re.compile(rf"[A-Z(\[{_SUPER}](?<![A-Za-z0-9.].)(?![a-z][a-w])")
+_NUCLEAR = ("NMR", "MAS", "isotope", "nucle")
 _ISOTOPE = re.compile(
-    r"(?<![A-Za-z0-9.])(?P<mass>\d{1,3})(?P<symbol>"
-    + "|".join(_TWO)
-    + r"|[HBCNOFPVYI])(?=[ -](?:NMR|MAS|isotope|nucle))"
+    rf"(?<![A-Za-z0-9.])(?P<mass>\d{{1,3}})(?P<symbol>{'|'.join(_TWO)}|[HBCNOFPVYI])(?=[ -](?:{'|'.join(_NUCLEAR)}))"
 )
 _UNIT_AFTER = re.compile(
     r"\s?(?:[%°×]|wt|at\.|mol|vol|nm|µm|μm|mm|cm|m\b|mg|g\b|kg|h\b|min|s\b|K\b|m?eV|m?V\b|m?A\b|[GMk]?Pa|Hz"
@@ -194,6 +199,11 @@ _UNIT_AFTER = re.compile(
 class _Parsed:
     normal: str
     elements: frozenset[str]
+
+
+@lru_cache(maxsize=16384)  # a text names the same few formulas again and again
+def _parse(body: str, charge: str) -> _Parsed:
+    return _Parsed(_canonical(body, charge), _symbols(body))
 
 
 def _scan(folded: str) -> Iterator[tuple[int, int, _Parsed]]:
@@ -211,11 +221,19 @@ def _matches(
     pattern: re.Pattern[str], folded: str, accept: Callable[[re.Match[str]], tuple[int, int, _Parsed] | None]
 ) -> Iterator[tuple[int, int, _Parsed]]:
     position = 0
-    while match := pattern.search(folded, position):
+    while match := _first_match(pattern, folded, position):
         accepted = accept(match)
         if accepted:
             yield accepted
         position = match.end() if accepted else _next_word(folded, match.start())
+
+
+def _first_match(pattern: re.Pattern[str], folded: str, position: int) -> re.Match[str] | None:
+    """Return what `pattern.search` does, for a pattern that begins with one of `_START`."""
+    for start in _START.finditer(folded, position):
+        if match := pattern.match(folded, start.start()):
+            return match
+    return None
 
 
 _WORD_GAP = re.compile(r"[\s,;:/()\[\]−–-]+")
@@ -228,7 +246,7 @@ def _next_word(folded: str, start: int) -> int:
 
 
 def _isotopes(folded: str) -> Iterator[tuple[int, int, _Parsed]]:
-    for match in _ISOTOPE.finditer(folded):
+    for match in _ISOTOPE.finditer(folded) if any(word in folded for word in _NUCLEAR) else ():
         yield match.start(), match.end(), _Parsed(match["mass"] + match["symbol"], frozenset({match["symbol"]}))
 
 
@@ -251,8 +269,7 @@ def _accept_compact(match: re.Match[str]) -> tuple[int, int, _Parsed] | None:
         charge = ""
     if not (charge and _is_single(body)) and not _is_plausible(body, match.string, start, end):
         return None
-    normal = _canonical(body, charge)
-    return start, end, _Parsed(normal, _symbols(body))
+    return start, end, _parse(body, charge)
 
 
 # "RuII" is Ru(II) whose numeral has lost its height, while "CuI" is more likely an iodide.
@@ -295,7 +312,7 @@ def _accept_pieces(match: re.Match[str], pieces: list[str]) -> tuple[int, int, _
     if whole is None or whole["charge"] or not _is_plausible(compact, match.string, start, end):
         return None
     compact, end = _trailing_charge(compact, match.string, end)
-    return start, end, _Parsed(_canonical(compact, ""), _symbols(compact))
+    return start, end, _parse(compact, "")
 
 
 _COMPLETE = _set("ZnO MgO CaO NiO CoO CuO FeO BaO SrO CdO BeO SiC GaN AlN TiN GaAs InP LiF NaCl KCl MnO TiC WC BN NaF")
@@ -385,9 +402,19 @@ _LIST = re.compile(r",|/(?=[A-Z])")  # "Mo/Mg", "Ti,Nb"
 _PLURAL = re.compile(r"[A-Z]{2,}s")
 
 
+Surroundings = Callable[[str, str, int, int], bool]  # of (compact, text, start, end)
+
+
 def _is_plausible(body: str, text: str, start: int, end: int) -> bool:
     """Tell whether a string that parses as a formula is one, rather than an abbreviation, a label or a grade."""
-    compact = re.sub(r"\s+", "", body)
+    compact = "".join(body.split())
+    verdict = _judge(compact)
+    return verdict if isinstance(verdict, bool) else verdict(compact, text, start, end)
+
+
+@lru_cache(maxsize=16384)
+def _judge(compact: str) -> bool | Surroundings:
+    """Return whether a formula looks like one by itself, or how to judge it by what stands around it."""
     if compact in _NOT_COMPOUNDS or _PLURAL.fullmatch(compact):
         return False
     atoms = _ATOMS.findall(compact)
@@ -395,26 +422,29 @@ def _is_plausible(body: str, text: str, start: int, end: int) -> bool:
     if not symbols:
         return False
     if len(set(symbols)) == 1:
-        return _single_is_plausible(compact, text, start, end)
+        return _single_is_plausible if compact in _MOLECULES else False
     if _LIST.search(re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", compact)) or _is_backwards(compact, symbols):
         return False
-    if not all(
-        _count_is_plausible(symbol, count, organic="C" in symbols and "H" in symbols) for symbol, count in atoms
-    ):
+    organic = "C" in symbols and "H" in symbols
+    if not all(_count_is_plausible(symbol, count, organic=organic) for symbol, count in atoms):
         return False
     if any(len(symbol) == 2 for symbol in symbols):
-        return _mixed_is_plausible(compact, symbols, text, start, end)
+        return _judge_mixed(compact, symbols)
     if compact in _UPPERCASE_COMPOUNDS:
-        return not _SURNAME.search(text[max(0, start - 24) : start])
+        return _is_no_surname
     return _uppercase_is_plausible(compact, atoms)
 
 
 def _single_is_plausible(compact: str, text: str, start: int, end: int) -> bool:
-    if compact not in _MOLECULES or text[end : end + 5] == "-type" or text[start - 1 : start] in {"-", "/"}:
+    if text[end : end + 5] == "-type" or text[start - 1 : start] in {"-", "/"}:
         return False
     # "Table F2", "zone O3", "sample P4" are labels.
     before = re.search(r"(\w+)\.?\s$", text[max(0, start - 20) : start])
     return before is None or before[1].lower() not in _LABELLED
+
+
+def _is_no_surname(compact: str, text: str, start: int, end: int) -> bool:
+    return not _SURNAME.search(text[max(0, start - 24) : start])
 
 
 _LABELLED = _set("table fig figure figs tables eq section sample site sites type zone step phase atom atoms")
@@ -436,13 +466,17 @@ def _is_backwards(compact: str, symbols: list[str]) -> bool:
     return stray or (symbols[0] in _NONMETALS and symbols[-1] not in _NONMETALS)
 
 
-def _mixed_is_plausible(compact: str, symbols: list[str], text: str, start: int, end: int) -> bool:
+def _judge_mixed(compact: str, symbols: list[str]) -> bool | Surroundings:
     if any(char.isdigit() or char in "([·" for char in compact):
         return True
     if re.search(r"[xyzδ]", compact):
         return symbols[-1] in _NONMETALS or len(symbols) > 2 or "-" in compact or "−" in compact
+    return _ends_as_a_word
+
+
+def _ends_as_a_word(compact: str, text: str, start: int, end: int) -> bool:
     # Without a number, two symbols side by side are mostly compounds (ZnO, GaAs), but also names (McCo, LaRe).
-    return not (text[end : end + 1] == "." and text[end + 1 : end + 2].isalpha()) and start >= 0
+    return not (text[end : end + 1] == "." and text[end + 1 : end + 2].isalpha())
 
 
 def _uppercase_is_plausible(compact: str, atoms: list[tuple[str, str]]) -> bool:
@@ -497,7 +531,7 @@ def _ion_is_plausible(body: str, charge: str) -> bool:
 
 def _small_charge(size: str) -> bool:
     digit = str(_SUPER.index(size)) if len(size) == 1 and size in _SUPER else size
-    return digit.isdigit() and 1 <= int(digit) <= 8
+    return digit.isdecimal() and 1 <= int(digit) <= 8
 
 
 def _is_single(body: str) -> bool:
@@ -650,7 +684,10 @@ _JAPANESE_NAME = re.compile("|".join(sorted((name for name in NAMES if not name.
 
 def _bare_symbols(text: str) -> Iterator[str]:
     folded, _ = _fold(text)
-    for match in _BARE.finditer(folded):
+    for start in _START.finditer(folded):
+        match = _BARE.match(folded, start.start())
+        if match is None:
+            continue
         if _PERSON_AFTER.match(folded, match.end()) or _PERSON_BEFORE.search(
             folded[max(0, match.start() - 14) : match.start()]
         ):

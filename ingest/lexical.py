@@ -46,11 +46,16 @@ def tokens(text: str) -> list[str]:
     found: list[str] = []
     position = 0
     for formula in formulas.find(text):
-        found.extend(_plain_tokens(text[position : formula.start]))
-        found.extend((formula_token(formula.normal), *_spelling(formula.normal)))
+        found += _plain_tokens(text[position : formula.start])
+        found += _formula_tokens(formula.normal)
         position = formula.end
-    found.extend(_plain_tokens(text[position:]))
+    found += _plain_tokens(text[position:])
     return found
+
+
+@lru_cache(maxsize=16384)
+def _formula_tokens(normal: str) -> tuple[str, ...]:
+    return formula_token(normal), *_spelling(normal)
 
 
 def formula_token(normal: str) -> str:
@@ -82,35 +87,39 @@ _UNIT = (
 _PIECE = re.compile(
     rf"(?P<cjk>[{_CJK}]+)"
     rf"|(?P<number>\d+(?:[.,]\d+)*)(?![^\W\d_])(?:\s?(?P<unit>{_UNIT})(?![^\W_]))?"
-    rf"|(?P<word>(?:(?![{_CJK}])[^\W_])+(?:[-‐‑'’](?:(?![{_CJK}])[^\W_])+)*)"
+    rf"|(?P<word>[^\W_{_CJK}]+(?:[-‐‑'’][^\W_{_CJK}]+)*)"
 )
 _PARTS = re.compile(r"[-‐‑'’]")
 
 
-def _plain_tokens(text: str) -> Iterator[str]:
-    # Surrogates cannot be stored as UTF-8; NFKC folds widths, ligatures, sub- and superscripts.
-    folded = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
-    for match in _PIECE.finditer(folded):
-        if match["cjk"]:
-            yield from _bigrams(match["cjk"])
-        elif match["number"]:
-            yield from _number(match["number"], match["unit"])
+def _plain_tokens(text: str) -> list[str]:
+    if not text.isascii():
+        # Surrogates cannot be stored as UTF-8; NFKC folds widths, ligatures, sub- and superscripts.
+        text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode())
+    found: list[str] = []
+    for match in _PIECE.finditer(text):
+        if match.lastgroup == "word":
+            found += _word(match[0])
+        elif match.lastgroup == "cjk":
+            found += _bigrams(match[0])
         else:
-            yield from _word(match["word"])
+            found += _number(match["number"], match["unit"])
+    return found
 
 
-def _bigrams(run: str) -> Iterator[str]:
-    if len(run) == 1:
-        yield run
-    for index in range(len(run) - 1):
-        yield run[index : index + 2]
+def _bigrams(run: str) -> list[str]:
+    return [run[index : index + 2] for index in range(len(run) - 1)] or [run]
 
 
-def _number(digits: str, unit: str | None) -> Iterator[str]:
-    number = digits.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+", digits) else digits.replace(",", ".")
-    yield number
-    if unit:
-        yield number + re.sub(r"[^\w°%Å]|_", "", unit).lower().replace("%", "percent")
+def _number(digits: str, unit: str | None) -> list[str]:
+    if "," in digits:
+        digits = digits.replace(",", "" if re.fullmatch(r"\d{1,3}(?:,\d{3})+", digits) else ".")
+    return [digits, digits + _unit(unit)] if unit else [digits]
+
+
+@lru_cache(maxsize=1024)
+def _unit(unit: str) -> str:
+    return re.sub(r"[^\w°%Å]|_", "", unit).lower().replace("%", "percent")
 
 
 @lru_cache(maxsize=200_000)

@@ -18,7 +18,7 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -72,7 +72,9 @@ Fp32 = _Factory("all-MiniLM-L6-v2-fp32", int8=False)
 
 
 class MiniLM:
-    """The embedder; safe to use from several threads."""
+    """The embedder; safe to use from several threads, and in another process, which opens the graph for itself."""
+
+    computes_here = True
 
     def __init__(self, name: str, *, int8: bool, threads: int = 0, cache_dir: Path | None = None) -> None:
         self.info = EmbedderInfo(name, f"{WEIGHTS_SHA256[:8]}-{'int8' if int8 else 'fp32'}-{GRAPH_VERSION}", DIMENSION)
@@ -133,6 +135,9 @@ class MiniLM:
             pool.shutdown(wait=True, cancel_futures=True)
         return vectors
 
+    def __reduce__(self) -> tuple[Callable[..., MiniLM], tuple[object, ...]]:
+        return _made_again, (self.name, self._int8, self.threads, self._cache_dir)
+
     def embed_query(self, text: str) -> Vectors:
         """Return the unit vector of a question, shape (384,)."""
         return self._run(self._token_ids([text])[0])
@@ -152,6 +157,10 @@ class MiniLM:
             if self._opened is None:
                 self._opened = _open_session(load_graph(int8=self._int8, cache_dir=self._cache_dir))
             return self._opened
+
+
+def _made_again(name: str, int8: bool, threads: int, cache_dir: Path | None) -> MiniLM:
+    return MiniLM(name, int8=int8, threads=threads, cache_dir=cache_dir)
 
 
 def _cores() -> int:

@@ -110,3 +110,16 @@ def test_any_text_can_be_searched_for_formulas(text: str) -> None:
     for found in formulas.find(text):
         assert text[found.start : found.end] == found.raw
         assert formulas.composition_key(found.normal)
+
+
+def test_a_charge_of_several_superscripts_is_no_error() -> None:
+    assert [each.normal for each in formulas.find("Fe²⁷⁺ beside Fe³⁺ in LiFePO4")][-2:] == ["Fe3+", "LiFePO4"]
+
+
+@pytest.mark.parametrize("text", ["Lix", "Bx", "Srδ", "LiTix", "(Lix)2O", "⁷Li", "[PF6]"])
+def test_a_formula_is_looked_for_wherever_one_can_begin(text: str) -> None:
+    whole = formulas._COMPACT.search(text)
+    assert whole is not None
+    found = formulas._first_match(formulas._COMPACT, text, 0)
+    assert found is not None
+    assert found.span() == whole.span()

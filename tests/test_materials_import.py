@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ingest.embed import make_embedder
-from ingest.errors import BadInput
+from ingest.errors import BadInput, EmbedderError
 from ingest.library import Library
 from ingest.materials import Material, merged, parse_records
 from ingest.materials.importing import import_materials
@@ -290,6 +290,7 @@ def test_vectors_can_be_added_later(tmp_path: Path, library: Library) -> None:
 
 def test_other_processes_index_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.materials.importing.BATCH", 3)
+    monkeypatch.setattr("ingest.materials.importing.POOL_FROM", 6)
     path = lines(tmp_path / "a.jsonl", *(record(n, band_gap=n / 10) for n in range(20)))
     made = []
     for workers in (1, 2):
@@ -304,6 +305,52 @@ def test_other_processes_index_the_same(tmp_path: Path, monkeypatch: pytest.Monk
                 ]
             )
     assert made[0] == made[1]
+
+
+def test_an_embedder_in_a_process_of_its_own_gives_the_same_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.materials.importing.EMBEDDED_BATCH", 4)
+    monkeypatch.setattr("ingest.materials.importing.POOL_FROM", 6)
+    rows = [record(n, band_gap=n / 10) for n in range(18)]
+    rows.insert(9, record(1, band_gap=7.5))  # another word on a record that is still waiting for its vector
+    path = lines(tmp_path / "a.jsonl", *rows)
+    embedder = make_embedder("all-MiniLM-L6-v2")
+    made = []
+    for workers in (1, 2):
+        folder = tmp_path / f"lib{workers}"
+        with Library.create(folder, embedder=embedder.info, recipe="r") as library:
+            report = import_materials(library, [path], embedder=embedder, workers=workers)
+            assert (report.added, report.updated, library.status()["vectors"]) == (18, 1, 18)
+            assert library.material("mp-1").band_gap_ev == 7.5
+            assert library.verify().clean
+        with sqlite3.connect(folder / "catalog.sqlite") as connection:
+            made.append(connection.execute("SELECT id, text, vector FROM chunks ORDER BY id").fetchall())
+    assert made[0] == made[1]
+
+
+def test_an_embedding_process_that_dies_is_named_and_the_import_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    monkeypatch.setattr("ingest.materials.importing.EMBEDDED_BATCH", 4)
+    monkeypatch.setattr("ingest.materials.importing.POOL_FROM", 6)
+    path = lines(tmp_path / "a.jsonl", *(record(n, band_gap=n / 10) for n in range(40)))
+    embedder = make_embedder("all-MiniLM-L6-v2")
+
+    def kill(report: object) -> None:
+        for each in psutil.Process().children():
+            if "spawn_main" in " ".join(each.cmdline()):
+                each.kill()
+
+    with Library.create(tmp_path / "lib", embedder=embedder.info, recipe="r") as made:
+        with pytest.raises(EmbedderError, match="process that computes vectors has ended") as caught:
+            import_materials(made, [path], embedder=embedder, workers=2, on_progress=kill)
+        assert "goes on" in caught.value.hint
+        assert import_materials(made, [path], embedder=embedder).read == 40
+        assert made.status()["vectors"] == 40
+        assert made.verify().clean
 
 
 def test_a_limit_and_a_folder(tmp_path: Path, library: Library) -> None:
@@ -336,11 +383,10 @@ def test_a_killed_import_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_the_workers_of_a_killed_import_do_not_stay(tmp_path: Path) -> None:
     script = (
-        "import multiprocessing, time\n"
-        "from concurrent.futures import ProcessPoolExecutor\n"
+        "import time\n"
+        "from ingest.apart import make_pool\n"
         "from ingest.materials import importing\n"
-        "context = multiprocessing.get_context('spawn')\n"
-        "pool = ProcessPoolExecutor(1, mp_context=context, initializer=importing._leave_with_parent)\n"
+        "pool = make_pool(1)\n"
         "print(pool.submit(importing.make_entries, []).result(), list(pool._processes)[0], flush=True)\n"
         "time.sleep(60)\n"
     )

@@ -40,7 +40,7 @@ def make_cell(value: object) -> Cell | None:
         raise FieldError("structure.sites", "is missing or empty")
     amounts: dict[str, float] = {}
     for number, site in enumerate(sites, start=1):
-        for element, share in _occupants(site, f"structure.sites[{number}]"):
+        for element, share in _occupants(site, number):
             amounts[element] = amounts.get(element, 0.0) + share
     mass = sum(amount * WEIGHTS_U[element] for element, amount in amounts.items())
     return Cell(
@@ -60,28 +60,35 @@ def _dumped(structure: dict[str, Any]) -> str:
         raise FieldError("structure", f"cannot be written as JSON: {error}") from error
 
 
-def _occupants(site: object, field: str) -> Iterator[tuple[str, float]]:
+def _occupants(site: object, number: int) -> Iterator[tuple[str, float]]:
     species = site.get("species") if isinstance(site, dict) else None
     position = site.get("abc") if isinstance(site, dict) else None
     if not isinstance(species, list) or not species:
-        raise FieldError(field, "has no species")
+        raise FieldError(_site(number), "has no species")
     if not is_vector(position):
-        raise FieldError(field, f"has the fractional coordinates {shown(position)}, not three numbers")
+        raise FieldError(_site(number), f"has the fractional coordinates {shown(position)}, not three numbers")
     for occupant in species:
-        element = known_element(occupant.get("element") if isinstance(occupant, dict) else occupant, field)
+        element = occupant.get("element") if isinstance(occupant, dict) else occupant
+        if not isinstance(element, str) or element not in WEIGHTS_U:
+            known_element(element, _site(number))
         share = occupant.get("occu", 1)
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1.001:
-            raise FieldError(field, f"has an occupancy of {shown(share)}")
+            raise FieldError(_site(number), f"has an occupancy of {shown(share)}")
         yield element, float(share)
+
+
+def _site(number: int) -> str:
+    return f"structure.sites[{number}]"
 
 
 def is_vector(value: object) -> bool:
     """Say whether a value is a list of three finite numbers."""
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value)
-    )
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    x, y, z = value
+    if type(x) is type(y) is type(z) is float and math.isfinite(x + y + z):
+        return True  # nearly all: a structure has three numbers for every atom
+    return all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value)
 
 
 def _volume(matrix: Any) -> float:

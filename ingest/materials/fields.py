@@ -19,8 +19,8 @@ LAST_IN_DIGITS = 3_347_529  # later ids of the Materials Project have letters on
 def look_up(record: Mapping[str, Any], *paths: str) -> tuple[str, Any]:
     """Return the first path ("symmetry.number") that holds something and its value; else the first path and None."""
     for path in paths:
-        value: Any = record
-        for key in path.split("."):
+        value: Any = record if "." in path else record.get(path)
+        for key in path.split(".") if "." in path else ():
             value = value.get(key) if isinstance(value, Mapping) else None
         if value is not None:
             return path, value

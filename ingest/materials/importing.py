@@ -7,19 +7,18 @@ is written.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 import time
+from collections import ChainMap, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ingest.apart import apart, can_be_apart, make_pool
 from ingest.errors import BadInput
 from ingest.materials.files import Item, find_files, kind_of, make_material, read_items
 from ingest.materials.problems import BadRecord
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from ingest.writer import Writer
 
 BATCH = 1000
-EMBEDDED_BATCH = 500  # some seconds of embedding, all that a kill can lose
-POOL_FROM = 2  # batches; fewer are not worth starting processes for
+EMBEDDED_BATCH = 250  # a second of embedding, all that a kill can lose, and the time in which the last ones are written
+AHEAD = 3  # batches that are chosen and wait for their vectors, so that the embedder never waits
+POOL_FROM = 2000  # records; fewer are not worth starting processes for
 MOST_FAILURES = 1000  # kept with their reasons
 
 
@@ -132,9 +132,13 @@ def import_materials(
     size = EMBEDDED_BATCH if embedder else BATCH
     with library.writer("matlit materials import") as writer, ExitStack() as stack:
         items = islice(_read(files, allow_pickle, report), limit)
+        head = list(islice(items, POOL_FROM))
+        items = chain(head, items)
         batches = iter(lambda: list(islice(items, size)), [])
+        processes = workers if len(head) == POOL_FROM else 1
+        index = _indexer(1 if embedder else processes, stack)
         work = _Work(library, writer, embedder, report)
-        work.run(batches, _indexer(workers, stack), _embedding(embedder, stack), tell)
+        work.run(batches, index, _embedding(embedder, processes, stack), tell)
     report.held = int(library.status()["materials"])
     report.seconds = time.monotonic() - begun
     return report
@@ -166,48 +170,29 @@ def make_entries(chunks: Sequence[Chunk]) -> list[Entry]:
     return [make_entry(chunk) for chunk in chunks]
 
 
-def _indexer(workers: int, stack: ExitStack) -> Indexer:
-    """Return what makes index entries, now or in other processes once there is enough to do."""
-    pools: list[ProcessPoolExecutor] = []
-    seen = 0
+def _indexer(processes: int, stack: ExitStack) -> Indexer:
+    """Return what makes index entries: now, or meanwhile in other processes."""
+    if processes <= 1:
+        return lambda chunks: partial(make_entries, chunks)
+    pool = stack.enter_context(make_pool(processes))
 
     def index(chunks: list[Chunk]) -> Callable[[], list[Entry]]:
-        nonlocal seen
-        seen += 1
-        if workers <= 1 or seen <= POOL_FROM:
-            return partial(make_entries, chunks)
-        if not pools:
-            # A fresh interpreter each: a fork would copy the locks of whatever threads are running.
-            context = multiprocessing.get_context("spawn")
-            pools.append(
-                stack.enter_context(ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent))
-            )
-        parts = [pools[0].submit(make_entries, chunks[start::workers]) for start in range(workers)]
+        parts = [pool.submit(make_entries, chunks[start::processes]) for start in range(processes)]
         return lambda: _interleaved([part.result() for part in parts], len(chunks))
 
     return index
-
-
-def _leave_with_parent() -> None:
-    """End this process when the one that started it is gone: killed, it could not tell its workers."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _interleaved(parts: Sequence[list[Entry]], total: int) -> list[Entry]:
     return [parts[index % len(parts)][index // len(parts)] for index in range(total)]
 
 
-def _embedding(embedder: Embedder | None, stack: ExitStack) -> Embedding:
+def _embedding(embedder: Embedder | None, processes: int, stack: ExitStack) -> Embedding:
     """Return what computes vectors beside the writing; nothing where there is no embedder."""
     if embedder is None:
         return lambda texts: lambda: None
+    if processes > 1 and can_be_apart(embedder):
+        return stack.enter_context(apart(embedder))
     thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="matlit-embed"))
     return lambda texts: thread.submit(embedder.embed_documents, texts).result
 
@@ -230,32 +215,34 @@ class _Work:
     writer: Writer
     embedder: Embedder | None
     report: ImportReport
+    waiting: deque[_Ready] = field(default_factory=deque)
 
     def run(self, batches: Iterator[list[_Read]], index: Indexer, embed: Embedding, tell: Callable[[], None]) -> None:
         """Bring all batches in."""
-        waiting: _Ready | None = None
         for batch in batches:
-            records = self.choose(batch, waiting.records if waiting else {})
+            records = self.choose(batch)
             chunks = [to_chunk(record, self.library.info.recipe) for record in records.values()]
             texts = [chunk.embedded_text for chunk in chunks]
-            ready = _Ready(records, chunks, index(chunks), embed(texts) if texts else lambda: None)
-            self.write(waiting)
+            self.waiting.append(_Ready(records, chunks, index(chunks), embed(texts) if texts else lambda: None))
+            if len(self.waiting) > AHEAD:
+                self.write(self.waiting.popleft())
             tell()
-            waiting = ready
-        self.write(waiting)
-        tell()
+        while self.waiting:
+            self.write(self.waiting.popleft())
+            tell()
 
-    def write(self, ready: _Ready | None) -> None:
+    def write(self, ready: _Ready) -> None:
         """Write one batch."""
-        if ready and ready.records:
+        if ready.records:
             records = list(ready.records.values())
             self.writer.add_materials(records, ready.chunks, ready.vectors(), entries=ready.entries())
 
-    def choose(self, batch: Sequence[_Read], before: dict[str, Material]) -> dict[str, Material]:
-        """Return what of a batch must be written, by id; `before` is on its way into the library."""
+    def choose(self, batch: Sequence[_Read]) -> dict[str, Material]:
+        """Return what of a batch must be written, by id; what is waiting is on its way into the library."""
         made = [make_material(each.item, each.path, each.number) for each in batch]
         with self.library.reading() as connection:
             there = held(connection, [each.material_id for each in made if isinstance(each, Material)])
+        before = ChainMap(*(ready.records for ready in reversed(self.waiting)))
         todo: dict[str, Material] = {}
         for record in made:
             if isinstance(record, BadRecord):

@@ -9,6 +9,7 @@ import sqlite3
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from ingest.errors import BadInput
@@ -58,7 +59,8 @@ CREATE INDEX IF NOT EXISTS material_elements_by_material ON material_elements (m
 """
 
 _FIELDS = tuple(field.name for field in fields(Material))
-COLUMNS = (*("material_id", "formula_pretty", "elements", "names"), *_FIELDS[4:], "formula_key", "nelements")
+COLUMNS = (*_FIELDS, "formula_key", "nelements")
+_values = attrgetter(*_FIELDS)
 INSERT_MATERIAL = f"INSERT OR REPLACE INTO materials ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 INSERT_ELEMENT = "INSERT OR IGNORE INTO material_elements (element, material_id) VALUES (?, ?)"
 SELECT_MATERIAL = f"SELECT {', '.join(COLUMNS)} FROM materials"
@@ -67,14 +69,17 @@ SELECT_FACTS = SELECT_MATERIAL.replace("structure_json", "x'' AS structure_json"
 
 def row(material: Material) -> tuple[object, ...]:
     """Return the values of `COLUMNS`, for `INSERT_MATERIAL`."""
-    values: dict[str, object] = {name: getattr(material, name) for name in _FIELDS} | {
-        "elements": material.chemsys,
-        "names": json.dumps(material.names, ensure_ascii=False),
-        "structure_json": zlib.compress(material.structure_json.encode(), 3),
-        "formula_key": material.formula_key,
-        "nelements": material.nelements,
-    }
-    return tuple(values[column] for column in COLUMNS)
+    material_id, formula, elements, names, *facts, structure = _values(material)
+    return (
+        material_id,
+        formula,
+        material.chemsys,
+        json.dumps(names, ensure_ascii=False) if names else "[]",
+        *facts,
+        zlib.compress(structure.encode(), 3),
+        material.formula_key,
+        len(elements),
+    )
 
 
 def element_rows(material: Material) -> list[tuple[str, str]]:
