@@ -166,8 +166,8 @@ def read_unit(text: str) -> tuple[str, int]:
         for base in _PARTS.get(_SPELLINGS.get(symbol, symbol), (_SPELLINGS.get(symbol, symbol),)):
             powers[base] = powers.get(base, 0) + sign * int(exponent.replace(" ", "") if exponent else "1")
         at = match.end()
-        if symbol.endswith("%"):
-            break  # nothing multiplies a per cent: "0.5 wt% C"
+        if symbol.endswith(("%", "ppm", "ppb")):
+            break  # nothing multiplies a share: "0.5 wt% C"
     parts = (base if power == 1 else f"{base}{power}" for base, power in sorted(powers.items()) if power)
     return " ".join(parts), at
 
@@ -185,7 +185,7 @@ _PREFIXABLE = (
 )  # fmt: skip
 _PREFIXES = ("", "k", "M", "G", "T", "m", "μ", "u", "n", "p", "f", "c", "d", "h")
 _PLAIN_UNITS = (
-    "°", "°C", "°F", "Å", "min", "h", "d", "%", "wt%", "at%", "mol%", "vol%", "ppm", "ppb", "rpm", "atm",
+    "°", "°C", "°F", "Å", "min", "h", "d", "%", "ppm", "ppb", "rpm", "atm",
     "Torr", "dpa", "Oe", "emu", "sun", "f.u.", "atom", "cycle", "bohr", "Ha", "Ry", "day", "year", "week",
     "dB",
 )  # fmt: skip
@@ -199,10 +199,15 @@ _SPELLINGS = {
     "gram": "g", "grams": "g", "nanometers": "nm", "nanometer": "nm", "nanometres": "nm", "nanometre": "nm",
     "micrometers": "μm", "micrometres": "μm", "microns": "μm", "micron": "μm", "angstrom": "Å",
     "angstroms": "Å", "Angstrom": "Å", "A°": "Å", "torr": "Torr", "cycles": "cycle", "atoms": "atom",
-    "wt.%": "wt%", "wt. %": "wt%", "wt %": "wt%", "at.%": "at%", "at. %": "at%", "at %": "at%",
-    "mol.%": "mol%", "mol %": "mol%", "vol.%": "vol%", "vol %": "vol%", "重量%": "wt%", "質量%": "wt%",
+    "重量%": "wt%", "質量%": "wt%", "ppmw": "wtppm",
     "パーセント": "%", "度": "°C", "時間": "h", "分": "min", "秒": "s", "サイクル": "cycle", "hartree": "Ha",
 }  # fmt: skip
+_SPELLINGS |= {  # "0.5 wt. %", "20 at. ppm"
+    f"{of}{gap}{share}": f"{of}{share}"
+    for of in ("wt", "at", "mol", "vol")
+    for share in ("%", "ppm", "ppb")
+    for gap in ("", " ", ".", ". ")
+}
 
 
 def _symbols() -> dict[str, None]:

@@ -42,7 +42,9 @@ RECORDS = "bandgap/mp_bandgap.jsonl.gz"
 PARTS = ("import", "vectors", "search", "tools")
 KILLED_AT = 0.3  # of the records
 ROUNDS = 3
-EMBEDDED = 4000  # records a round: eight batches, of which all but the last are written while the next is embedded
+EMBEDDED = (
+    10_000  # records a round, some forty seconds: what an import pays once (a process, the last batch) counts little
+)
 SEARCHES = {  # three filters each, from the rare to the common
     "Li-O, stable, gap 1 to 3 eV": {"chemsys": "Li-O", "e_above_hull_ev_per_atom": (None, 0), "band_gap_ev": (1, 3)},
     "with Li and P, gap above 2 eV, hull below 50 meV": {

@@ -184,7 +184,9 @@ _ATOMS = re.compile(rf"({_EL})({_COUNT})?")
 # Where a formula, or a bare symbol, can begin. The grammars are asked there only: tried at every letter of a text, they
 # take most of the time that indexing takes.
 # ("The" and "Project" are passed over: after a symbol, of lower-case letters only the variables x, y and z may follow.)
-_START = re.compile(rf"[A-Z(\[{_SUPER}](?<![A-Za-z0-9.].)(?![a-z][a-w])")
+_BEGINS = rf"[A-Z(\[{_SUPER}](?<![A-Za-z0-9.].)(?![a-z][a-w])"
+_START = re.compile(_BEGINS)
+_SPACED_START = re.compile(rf"{_BEGINS}(?=[^ ]* [A-Z(\[\dxyzδ·])")  # what goes on after its first space
 _NUCLEAR = ("NMR", "MAS", "isotope", "nucle")
 _ISOTOPE = re.compile(
     rf"(?<![A-Za-z0-9.])(?P<mass>\d{{1,3}})(?P<symbol>{'|'.join(_TWO)}|[HBCNOFPVYI])(?=[ -](?:{'|'.join(_NUCLEAR)}))"
@@ -208,7 +210,10 @@ def _parse(body: str, charge: str) -> _Parsed:
 
 def _scan(folded: str) -> Iterator[tuple[int, int, _Parsed]]:
     """Yield (start, end, parsed) of every accepted formula: spaced ones where they extend further than compact ones."""
-    candidates = [*_matches(_COMPACT, folded, _accept_compact), *_matches(_SPACED, folded, _accept_spaced)]
+    candidates = [
+        *_matches(_COMPACT, _START, folded, _accept_compact),
+        *_matches(_SPACED, _SPACED_START, folded, _accept_spaced),
+    ]
     candidates.extend(_isotopes(folded))
     last = 0
     for start, end, parsed in sorted(candidates, key=lambda item: (item[0], -item[1])):
@@ -218,19 +223,22 @@ def _scan(folded: str) -> Iterator[tuple[int, int, _Parsed]]:
 
 
 def _matches(
-    pattern: re.Pattern[str], folded: str, accept: Callable[[re.Match[str]], tuple[int, int, _Parsed] | None]
+    pattern: re.Pattern[str],
+    begins: re.Pattern[str],
+    folded: str,
+    accept: Callable[[re.Match[str]], tuple[int, int, _Parsed] | None],
 ) -> Iterator[tuple[int, int, _Parsed]]:
     position = 0
-    while match := _first_match(pattern, folded, position):
+    while match := _first_match(pattern, begins, folded, position):
         accepted = accept(match)
         if accepted:
             yield accepted
         position = match.end() if accepted else _next_word(folded, match.start())
 
 
-def _first_match(pattern: re.Pattern[str], folded: str, position: int) -> re.Match[str] | None:
-    """Return what `pattern.search` does, for a pattern that begins with one of `_START`."""
-    for start in _START.finditer(folded, position):
+def _first_match(pattern: re.Pattern[str], begins: re.Pattern[str], folded: str, position: int) -> re.Match[str] | None:
+    """Return what `pattern.search` does, for a pattern that matches only where `begins` does."""
+    for start in begins.finditer(folded, position):
         if match := pattern.match(folded, start.start()):
             return match
     return None

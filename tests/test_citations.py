@@ -202,6 +202,7 @@ def test_a_quantity_is_the_same_in_every_spelling(spelling: str) -> None:
         ("170 mAh/g", "Capacity (mAh/g) | 170 | 160"),
         ("3", "three cells"),
         ("25 °C", "25度で測定した"),
+        ("2 wt ppm", "2 wt. ppm C was added"),
     ],
 )
 def test_a_quantity_occurs(text: str, source: str) -> None:
@@ -217,6 +218,8 @@ def test_a_quantity_occurs(text: str, source: str) -> None:
         ("40 °C", "-40 °C"),
         ("5 mm", "5 nm"),
         ("170 mAh/g", "170 cycles at some mAh/g"),
+        ("2 wt ppm", "2 wt% VC"),
+        ("2 at. ppm", "2 at.% Nb"),
     ],
 )
 def test_rounded_converted_or_other_quantities_do_not_occur(text: str, source: str) -> None:

@@ -116,10 +116,10 @@ def test_a_charge_of_several_superscripts_is_no_error() -> None:
     assert [each.normal for each in formulas.find("Fe²⁷⁺ beside Fe³⁺ in LiFePO4")][-2:] == ["Fe3+", "LiFePO4"]
 
 
-@pytest.mark.parametrize("text", ["Lix", "Bx", "Srδ", "LiTix", "(Lix)2O", "⁷Li", "[PF6]"])
+@pytest.mark.parametrize(
+    "text", ["Lix", "Bx", "Srδ", "LiTix", "(Lix)2O", "⁷Li", "[PF6]", "Li Fe P O4", "Ba 0.6 Sr O 3"]
+)
 def test_a_formula_is_looked_for_wherever_one_can_begin(text: str) -> None:
-    whole = formulas._COMPACT.search(text)
-    assert whole is not None
-    found = formulas._first_match(formulas._COMPACT, text, 0)
-    assert found is not None
-    assert found.span() == whole.span()
+    for pattern, begins in ((formulas._COMPACT, formulas._START), (formulas._SPACED, formulas._SPACED_START)):
+        whole, found = pattern.search(text), formulas._first_match(pattern, begins, text, 0)
+        assert (whole and whole.span()) == (found and found.span())
