@@ -55,6 +55,13 @@ class Visitor:
         box.fill(question)
         box.press("Enter")
 
+    def attach(self, *files: Any) -> None:
+        """Attach files to the next question."""
+        input_ = self.page.get_by_test_id("stChatInput").locator("input[type=file]")
+        with self.page.expect_response(re.compile("upload_file")):  # its name is shown before the file has arrived
+            input_.set_input_files(list(files))
+        self.page.wait_for_load_state("networkidle")
+
     def keep_key(self, key: str) -> None:
         """Enter a key on the settings page."""
         self.page.get_by_role("textbox", name="Key").fill(key)

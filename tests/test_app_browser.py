@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import WAIT_MS, sync_api
 from servers.openai import OpenAIServer
+from tiny import make_dataset
 
 from assistant.demo import QUESTION
 from benchmarks._browser import Served, serve
@@ -88,10 +91,7 @@ POSCAR = b"Si\n1.0\n0 2.734 2.734\n2.734 0 2.734\n2.734 2.734 0\nSi\n2\ndirect\n
 
 def test_an_attached_structure_is_answered_by_tools(sample_app: Served, visit: Any) -> None:
     visitor = visit(sample_app)
-    files = visitor.page.get_by_test_id("stChatInput").locator("input[type=file]")
-    files.set_input_files({"name": "POSCAR", "mimeType": "text/plain", "buffer": POSCAR})
-    visitor.says("POSCAR")
-    visitor.page.wait_for_load_state("networkidle")  # its name is shown before the file has arrived
+    visitor.attach({"name": "POSCAR", "mimeType": "text/plain", "buffer": POSCAR})
     visitor.ask("What is the density of the attached structure?")
     visitor.says(re.compile(r"2\.28\d* g/cm"))
     visitor.button("1 computed").wait_for()
@@ -130,27 +130,79 @@ def test_a_structure_is_drawn_and_turned(sample_app: Served, visit: Any) -> None
     visitor.page.locator(".st-key-open-material button").click()
     scene = visitor.page.locator(".gl-container canvas").first
     scene.wait_for()
-    visitor.page.wait_for_timeout(1500)
-    before = scene.screenshot()
+    before = still(scene)
     place = scene.bounding_box()
     visitor.page.mouse.move(place["x"] + 300, place["y"] + 200)
     visitor.page.mouse.down()
     visitor.page.mouse.move(place["x"] + 420, place["y"] + 260, steps=6)
     visitor.page.mouse.up()
-    visitor.page.wait_for_timeout(500)
-    assert scene.screenshot() != before
+    while scene.screenshot() == before:
+        visitor.page.wait_for_timeout(200)
     visitor.page.get_by_role("tab", name="Powder X-ray pattern").click()
     visitor.says("Radiation")
     assert visitor.elsewhere == []
+
+
+def still(scene: Any) -> bytes:
+    """Return a picture of a scene once nothing in it moves any more."""
+    last = b""
+    while (now := scene.screenshot()) != last:
+        last = now
+        scene.page.wait_for_timeout(500)
+    return last
 
 
 def test_a_pasted_structure_gets_a_band_gap(sample_app: Served, visit: Any) -> None:
     visitor = visit(sample_app)
     visitor.open("Band gap")
     visitor.page.get_by_role("tab", name="Paste").click()
-    visitor.page.get_by_role("button", name="Predict").last.click()
+    visitor.page.get_by_role("button", name="Predict", exact=True).last.click()
     visitor.says(re.compile("90 % interval: .* eV"))
     visitor.says("Predicted gap of Si")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training run: the backbone `tiny` on a hundred rows, one pass."""
+    pytest.importorskip("torch")
+    from finetune import regress
+    from finetune.recipe import make_recipe
+
+    folder = tmp_path_factory.mktemp("training") / "tiny-run"
+    rows = make_dataset(folder.with_name("rows"), count=160, validation=40, test=20)
+    quick = {"base_model": "tiny", "epochs": 1, "batch_size": 40, "max_length": 64, "bf16": False}
+    assert regress.train(rows, folder, make_recipe("regress", None, quick)).status == "finished"
+    return folder
+
+
+def test_a_training_run_answers_beside_the_shipped_model(sample_app: Served, visit: Any, run: Path) -> None:
+    visitor = visit(sample_app)
+    visitor.open("Band gap")
+    visitor.page.get_by_text("Compare with models of your own").click()
+    visitor.page.get_by_role("textbox", name="Run or model folder").fill(str(run))
+    visitor.button("Add").click()
+    figures = visitor.page.get_by_role("row").filter(has_text="tiny-run")
+    figures.get_by_text("rows kept back").wait_for()
+    assert re.search(r"\b40\b.*\d\.\d{3}", figures.inner_text(), re.S)  # how many, and its error
+    visitor.page.get_by_role("tab", name="Paste").click()
+    visitor.page.get_by_role("button", name="Predict", exact=True).last.click()
+    visitor.says("by matlit-bandgap-1")
+    visitor.says("by tiny-run")
+    sync_api().expect(visitor.page.get_by_text("Predicted gap of Si")).to_have_count(2, timeout=WAIT_MS)
+    visitor.button("Forget").click()
+    visitor.page.get_by_text("by tiny-run").wait_for(state="hidden")
+
+
+def test_a_follow_up_question_is_asked_by_a_click(sample_app: Served, visit: Any) -> None:
+    visitor = visit(sample_app)
+    visitor.button(QUESTION).click()
+    follow = visitor.page.locator("[class*=st-key-follow-] button").first
+    question = follow.inner_text().rsplit("\n", 1)[-1]
+    follow.click()
+    asked = visitor.page.get_by_test_id("stChatMessage").filter(has_text=question)
+    asked.first.wait_for()
+    visitor.page.locator("[class*=st-key-claims-]").nth(1).wait_for()  # the second answer is complete
+    assert visitor.page.get_by_test_id("stChatMessage").count() == 4
 
 
 def test_bad_uploads_are_messages(app: Served, visit: Any, tmp_path: Path) -> None:
@@ -182,9 +234,6 @@ def test_bad_uploads_are_messages(app: Served, visit: Any, tmp_path: Path) -> No
 
 
 def test_an_uploaded_paper_is_quoted_where_it_stands(app: Served, visit: Any, shared_data: Path) -> None:
-    from benchmarks.ui import colour_of, lies_on, stands
-    from ui.pageimage import Picture, Renderer
-
     paper = shared_data / "papers" / "PMC7052380.pdf"
     visitor = visit(app)
     visitor.open("Library")
@@ -192,6 +241,33 @@ def test_an_uploaded_paper_is_quoted_where_it_stands(app: Served, visit: Any, sh
     visitor.says("1 added, 0 already there, 0 could not be read.")
     visitor.open("Chat", "Ask your library")
     visitor.ask("How much graphene do the LiFePO4/graphene composites contain?")
+    opens_where_it_stands(visitor, paper)
+
+
+def test_a_paper_attached_to_a_question_is_quoted_where_it_stands(
+    sample_library: Path, tmp_path: Path, visit: Any, shared_data: Path
+) -> None:
+    paper = shared_data / "papers" / "PMC7198556.pdf"
+    served = serve(tmp_path / "data", "--library", str(shutil.copytree(sample_library, tmp_path / "library")))
+    try:
+        visitor = visit(served)
+        visitor.attach(paper)
+        visitor.ask("How was the sample prepared and etched?")
+        visitor.says(re.compile("^About: A Posteriori Reconstruction"))  # it is asked of this paper alone
+        opens_where_it_stands(visitor, paper)
+        visitor.page.keyboard.press("Escape")
+        visitor.page.get_by_role("dialog").wait_for(state="hidden")
+        visitor.open("Library")
+        visitor.says("7 of 7 papers")
+    finally:
+        served.end()
+
+
+def opens_where_it_stands(visitor: Any, paper: Path) -> None:
+    """Open the first source of an answer; check that the quote is marked where pdfium finds it on that page."""
+    from benchmarks.ui import colour_of, lies_on, stands
+    from ui.pageimage import Picture, Renderer
+
     visitor.button("[1]").wait_for()
     quote = visitor.page.locator("[class*=st-key-quote-] p").first.inner_text().strip("“”")
     label = visitor.button("[1]").inner_text()

@@ -62,7 +62,7 @@ def structure_figure(structure: Structure, scaling: tuple[int, int, int] = (1, 1
         height=440,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data", "dragmode": "orbit"}
-        | {"camera": {"eye": {"x": 1.0, "y": 0.8, "z": 0.42}}},
+        | {"camera": {"eye": {"x": 1.3, "y": 1.04, "z": 0.55}}},
         legend={"itemsizing": "constant", "orientation": "h", "y": 0, "x": 0, "font": {"color": "#7c8894"}},
         paper_bgcolor="rgba(0,0,0,0)",
     )

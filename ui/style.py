@@ -33,6 +33,7 @@ button[kind^="primary"]:not(:disabled) { background: #1d5d86; border-color: #1d5
 [data-testid="stImage"] img { border-radius: 0.4rem; }
 .st-key-keyword-picture { overflow-x: auto; }
 .st-key-keyword-picture img { min-width: 46rem; background: #ffffff; }
+.st-key-parity { max-width: 38rem; }
 .st-key-elements { overflow-x: auto; padding-bottom: 0.4rem; }
 """
 

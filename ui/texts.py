@@ -408,6 +408,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "how_good": ("How good is it?", "精度"),
     "tested_on": ("Tested on", "評価対象"),
+    "own_validation_rows": ("rows kept back while it was trained", "学習時に除いておいた行"),
     "parity_about": (
         "{n} materials that the model never saw: mean absolute error {mae} eV; half are within {half} eV, nine in ten "
         "within {ninety} eV, the worst is {worst} eV off.",

@@ -71,7 +71,7 @@ def walk(page: Page, url: str) -> Iterator[str]:
         page.get_by_role("heading", level=1, name=heading).wait_for()
         if name == "bandgap":
             page.get_by_role("tab", name="Paste").click()
-            page.get_by_role("button", name="Predict").last.click()
+            page.get_by_role("button", name="Predict", exact=True).last.click()
             page.get_by_text(re.compile("90 % interval: ")).wait_for()
         if name == "keywords":
             if page.get_by_text("Table", exact=True).count() == 0:

@@ -133,7 +133,7 @@ def _answers(given: Given, specs: Sequence[str]) -> None:
             from ingest.structure_text import tutorial_prompt
 
             st.markdown(f"**{t('training_text')}**", help=t("training_text_help"))
-            st.code(tutorial_prompt(crystal), language=None, height=400)
+            st.code(tutorial_prompt(crystal), language=None, height=400, wrap_lines=True)
 
 
 def _parsed(given: Given) -> Any:
@@ -194,7 +194,7 @@ def _show_parity(parity: Mapping[str, Any]) -> None:
     st.markdown(t("parity_about", n=f"{parity['n']:,}", mae=f"{parity['mae_ev']:.3f}", **_spread(known, predicted)))
     words = {"x": t("known_gap"), "y": t("predicted_axis"), "cells": t("parity_cells")}
     with st.container(key="parity"):
-        st.image(_parity_picture(parity["trees_sha256"], words, known, predicted), width=600, alt=t("parity_alt"))
+        st.image(_parity_picture(parity["trees_sha256"], words, known, predicted), width="stretch", alt=t("parity_alt"))
     end, beyond = axis_end(known, predicted)
     if beyond:
         st.caption(t("parity_beyond", n=beyond, end=f"{end:g}"))
@@ -255,14 +255,13 @@ def _figures(spec: str) -> list[dict[str, str]]:
     from finetune.runs import read_run
 
     try:
-        run = read_run(Path(spec))
+        results = read_run(Path(spec)).results
     except ModelError:
         return []
-    return [
-        _row(Path(spec).name, name, figures, figures.get("n", ""))
-        for name, figures in run.results.items()
-        if isinstance(figures, Mapping) and "mae" in figures
-    ]
+    if "validation_mae" not in results:
+        return []
+    figures = {"mae": results["validation_mae"]}
+    return [_row(Path(spec).name, t("own_validation_rows"), figures, results.get("validation_rows", ""))]
 
 
 def _row(model: str, tested: str, figures: Mapping[str, Any], n: Any) -> dict[str, str]:
