@@ -135,10 +135,23 @@ def _network(summary: Summary) -> nx.Graph:
     return graph
 
 
+def _places(graph: nx.Graph) -> dict[str, tuple[float, float]]:
+    """Return where each word stands: near those it occurs with, and in a row of its own, so that no two overlap."""
+    import networkx as nx
+
+    spread = nx.spring_layout(graph, seed=0, k=1.6 / max(len(graph), 1) ** 0.5)
+    last = max(len(graph) - 1, 1)
+    rows = {word: row / last for row, word in enumerate(sorted(spread, key=lambda word: (spread[word][1], word)))}
+    columns = {word: at / last for at, word in enumerate(sorted(spread, key=lambda word: (spread[word][0], word)))}
+    return {word: (columns[word], rows[word]) for word in graph}
+
+
 def _draw_image(summary: Summary, file: Path) -> None:
     import networkx as nx
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
+    from matplotlib.ticker import MaxNLocator
 
     shown = summary.counts[:SHOWN][::-1]
     figure = Figure(figsize=(16, max(4.0, 0.32 * len(shown) + 1.5)), layout="constrained")
@@ -146,14 +159,20 @@ def _draw_image(summary: Summary, file: Path) -> None:
     bars, net = figure.subplots(1, 2, width_ratios=[1, 1.3])
     bars.barh([word for word, _ in shown], [count for _, count in shown], color="#4477aa")
     bars.set_xlabel("papers")
+    bars.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bars.margins(y=0.01)
     bars.set_title(f"Keywords of {summary.papers} papers")
     graph = _network(summary)
-    places = nx.spring_layout(graph, seed=0, k=1.6 / max(len(graph), 1) ** 0.5)
-    widths = [0.4 + data["papers"] for _, _, data in graph.edges(data=True)]
-    sizes = [60 + 120 * data["papers"] for _, data in graph.nodes(data=True)]
-    nx.draw_networkx_edges(graph, places, ax=net, width=widths, edge_color="#bbbbbb")
-    nx.draw_networkx_nodes(graph, places, ax=net, node_size=sizes, node_color="#88ccee")
-    nx.draw_networkx_labels(graph, places, ax=net, font_size=8, font_family=_fonts())
+    places = _places(graph)
+    widths = [0.4 + data["papers"] ** 0.5 for _, _, data in graph.edges(data=True)]
+    sizes = [40 + 60 * data["papers"] ** 0.5 for _, data in graph.nodes(data=True)]
+    nx.draw_networkx_edges(graph, places, ax=net, width=widths, edge_color="#cccccc", alpha=0.7)
+    nx.draw_networkx_nodes(graph, places, ax=net, node_size=sizes, node_color="#4477aa")
+    for word, (x, y) in places.items():
+        shown_at = {"xytext": (9, 0), "textcoords": "offset points", "va": "center", "fontfamily": _fonts()}
+        halo = [withStroke(linewidth=3, foreground="white")]
+        net.annotate(word, (x, y), fontsize=9, path_effects=halo, annotation_clip=False, **shown_at)
+    net.set_xlim(-0.05, 1.35)  # room for the words on the right
     for label in bars.get_yticklabels():
         label.set_fontfamily(_fonts())
     net.set_title("Together in a paper")
@@ -171,7 +190,6 @@ def _fonts() -> list[str]:
 
 
 def _draw_html(summary: Summary, file: Path) -> None:
-    import networkx as nx
     from plotly import graph_objects
     from plotly.subplots import make_subplots
 
@@ -180,7 +198,7 @@ def _draw_html(summary: Summary, file: Path) -> None:
     words, counts = [word for word, _ in shown], [count for _, count in shown]
     figure.add_trace(graph_objects.Bar(x=counts, y=words, orientation="h"), 1, 1)
     graph = _network(summary)
-    places = nx.spring_layout(graph, seed=0, k=1.6 / max(len(graph), 1) ** 0.5)
+    places = _places(graph)
     xs: list[float | None] = []
     ys: list[float | None] = []
     for one, other in graph.edges:
@@ -195,7 +213,7 @@ def _draw_html(summary: Summary, file: Path) -> None:
             text=[word for word, _ in nodes],
             hovertext=[f"{word}: {data['papers']} papers" for word, data in nodes],
             mode="markers+text",
-            textposition="top center",
+            textposition="middle right",
             marker={"size": [10 + 4 * data["papers"] ** 0.5 for _, data in nodes]},
         ),
         1,
