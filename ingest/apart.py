@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,6 +21,9 @@ from ingest.errors import EmbedderError
 
 if TYPE_CHECKING:
     from ingest.embed import Embedder, Vectors
+
+
+BEGIN = "A first sentence loads the model."
 
 
 def make_pool(workers: int, begin: Callable[..., None] | None = None, *arguments: object) -> ProcessPoolExecutor:
@@ -54,12 +57,19 @@ def can_be_apart(embedder: Embedder) -> bool:
 def apart(embedder: Embedder) -> Iterator[Callable[[Sequence[str]], Callable[[], Vectors]]]:
     """Give what hands texts to the embedder in a process of its own, and returns what waits for their vectors.
 
-    The process begins with the first texts. As with all processes, a script that asks for this needs its
-    `if __name__ == "__main__"`. What waits raises EmbedderError when the process has died.
+    The process begins with the first texts, which are embedded here: it needs a second or two until it can. As with all
+    processes, a script that asks for this needs its `if __name__ == "__main__"`. What waits raises EmbedderError when
+    the process has died.
     """
-    with make_pool(1, _hold, embedder) as pool:
+    with make_pool(1, _hold, embedder) as pool, ThreadPoolExecutor(1, thread_name_prefix="matlit-embed") as thread:
+        begun = False
 
         def embed(texts: Sequence[str]) -> Callable[[], Vectors]:
+            nonlocal begun
+            if not begun:
+                begun = True
+                pool.submit(_embed, [BEGIN])
+                return thread.submit(embedder.embed_documents, texts).result
             try:
                 future = pool.submit(_embed, list(texts))
             except BrokenProcessPool as error:

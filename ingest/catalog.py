@@ -139,7 +139,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the connection is used again, and must not stay inside a transaction
         if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
             connection.execute("ROLLBACK")
         raise

@@ -116,7 +116,7 @@ class Library:
         try:
             with sqlite_errors(info.path):
                 refuse_schema(info, catalog.schema_version(library.catalog.reader))
-        except BaseException:
+        except BaseException:  # nobody else has the library yet, so nobody else can close its files
             library.close()
             raise
         return library

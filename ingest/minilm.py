@@ -271,7 +271,7 @@ def _replace(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no temporary file is left behind
         Path(temporary).unlink(missing_ok=True)
         raise
 

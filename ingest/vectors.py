@@ -211,7 +211,7 @@ class VectorStore:
         path = f"{self._folder}{os.sep}{f'.{os.sep}' * self._failures}"
         try:
             return _client(path, self._url)
-        except BaseException:
+        except BaseException:  # a panic of Chroma's is no Exception, and makes the spelling useless all the same
             self._failures += 1
             raise
 

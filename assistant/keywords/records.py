@@ -100,7 +100,7 @@ class RecordFile:
             for record in read_records(path) if path.exists() else ():
                 self._note(record)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the lock is not to outlive the attempt
             self._lock.release()
             raise
         self._writing = threading.Lock()

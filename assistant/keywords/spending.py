@@ -137,7 +137,7 @@ class Metered:
             # An error status costs nothing. A time-out or a broken answer may have been paid for.
             self._spending.settle(call, most if error.__cause__ is not None else 0.0)
             raise
-        except BaseException:
+        except BaseException:  # whatever broke off the call, the provider may have reckoned it
             self._spending.settle(call, most)
             raise
         cost = with_cost(reply.usage, self._spec, local=self._backend.local).cost_usd or 0.0

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ingest.writer import Writer
 
 BATCH = 1000
-EMBEDDED_BATCH = 250  # a second of embedding, all that a kill can lose, and the time in which the last ones are written
+EMBEDDED_BATCH = 500  # two seconds of embedding, about all that a kill can lose
 AHEAD = 3  # batches that are chosen and wait for their vectors, so that the embedder never waits
 POOL_FROM = 2000  # records; fewer are not worth starting processes for
 MOST_FAILURES = 1000  # kept with their reasons
