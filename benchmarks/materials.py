@@ -29,8 +29,6 @@ from pathlib import Path
 
 import psutil
 
-from assistant.tools import ToolContext, builtin_tools, call
-from assistant.tools.calculator import calculate
 from benchmarks._machine import describe
 from ingest.embed import make_embedder
 from ingest.library import Library
@@ -244,6 +242,8 @@ def measure_search(folder: Path) -> None:
 
 def run_every_cif(folder: Path) -> None:
     """Run every task of the structure tool on every CIF; print how many were answered, refused, and the slowest."""
+    from assistant.tools import ToolContext, builtin_tools, call  # not above: worker processes read this file too
+
     files = sorted(folder.glob("*.cif"))
     attached = {file.name: file.read_bytes().decode("utf-8", "replace") for file in files}
     tool = builtin_tools(ToolContext(attachments=attached))["structure"]
@@ -261,6 +261,8 @@ def run_every_cif(folder: Path) -> None:
 
 def run_expressions(questions: Path) -> None:
     """Work out our expression for each question, and compare with the answer or the range that the set gives."""
+    from assistant.tools.calculator import calculate
+
     expressions: dict[str, str] = json.loads(EXPRESSIONS.read_text(encoding="utf-8"))
     answers = {row["id"]: row["answer"] for row in map(json.loads, questions.read_text(encoding="utf-8").splitlines())}
     wrong = []
