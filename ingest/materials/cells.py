@@ -70,7 +70,7 @@ def _occupants(site: object, number: int) -> Iterator[tuple[str, float]]:
     for occupant in species:
         element = occupant.get("element") if isinstance(occupant, dict) else occupant
         if not isinstance(element, str) or element not in WEIGHTS_U:
-            known_element(element, _site(number))
+            element = known_element(element, _site(number))
         share = occupant.get("occu", 1)
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1.001:
             raise FieldError(_site(number), f"has an occupancy of {shown(share)}")

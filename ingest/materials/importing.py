@@ -133,8 +133,8 @@ def import_materials(
     with library.writer("matlit materials import") as writer, ExitStack() as stack:
         items = islice(_read(files, allow_pickle, report), limit)
         head = list(islice(items, POOL_FROM))
-        items = chain(head, items)
-        batches = iter(lambda: list(islice(items, size)), [])
+        whole = chain(head, items)
+        batches = iter(lambda: list(islice(whole, size)), [])
         processes = workers if len(head) == POOL_FROM else 1
         index = _indexer(1 if embedder else processes, stack)
         work = _Work(library, writer, embedder, report)
