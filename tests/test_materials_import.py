@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import os
 import pickle
 import signal
@@ -332,17 +333,14 @@ def test_an_embedder_in_a_process_of_its_own_gives_the_same_vectors(
 def test_an_embedding_process_that_dies_is_named_and_the_import_goes_on_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import psutil
-
     monkeypatch.setattr("ingest.materials.importing.EMBEDDED_BATCH", 4)
     monkeypatch.setattr("ingest.materials.importing.POOL_FROM", 6)
     path = lines(tmp_path / "a.jsonl", *(record(n, band_gap=n / 10) for n in range(40)))
     embedder = make_embedder("all-MiniLM-L6-v2")
 
     def kill(report: object) -> None:
-        for each in psutil.Process().children():
-            if "spawn_main" in " ".join(each.cmdline()):
-                each.kill()
+        for each in multiprocessing.active_children():
+            each.kill()
 
     with Library.create(tmp_path / "lib", embedder=embedder.info, recipe="r") as made:
         with pytest.raises(EmbedderError, match="process that computes vectors has ended") as caught:
