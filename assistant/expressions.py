@@ -29,6 +29,10 @@ _CONVERSIONS = (
         rf"(?P<value>{_VALUE}\s*{_UNIT_JA})\s*(?:は|を|の)\s*{_KIND_JA}?\s*(?:で|に|を|は|の)?\s*(?:何\s*)?"
         rf"(?P<unit>{_UNIT_JA})\s*(?:か|ですか|に|で|へ|を|の波長|換算|変換|いくら|[?？。]|$)"
     ),
+    re.compile(
+        rf"(?P<value>{_VALUE}\s*{_UNIT_JA})\s*(?:の\s*{_KIND_JA})?\s*(?:に|と)\s*(?:対応|相当|等価)[^\d。]{{0,12}}?{_KIND_JA}?"
+        rf"\s*は\s*何\s*(?P<unit>{_UNIT_JA})"
+    ),
 )
 _ASKS_TO_COMPUTE = re.compile(
     r"^\s*(?:please\s+)?(?:what(?:'s| is)|how much is|calculate|compute|evaluate|work out|convert|find)\s+"

@@ -222,3 +222,14 @@ def test_a_path_in_a_question_is_never_opened(assistant: Assistant, tmp_path: Pa
     secret.write_text(NACL, encoding="utf-8")
     answer = assistant.ask(f"What is the density of {secret}?")
     assert "g/cm³" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("question", "expression"),
+    [
+        ("3.5 eVのエネルギーに対応する光の波長は何nmですか。", "3.5 eV to nm"),
+        ("300 Kに相当するエネルギーは何meVですか", "300 K to meV"),
+    ],
+)
+def test_a_japanese_question_for_what_a_value_corresponds_to_is_a_conversion(question: str, expression: str) -> None:
+    assert expression_in(question) == expression
