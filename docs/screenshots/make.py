@@ -122,6 +122,8 @@ def keep(page: Page, name: str) -> None:
     """Take one picture and store it small."""
     settle(page)
     page.wait_for_timeout(1200)
+    for placeholder in page.get_by_test_id("stSkeleton").all():
+        placeholder.wait_for(state="hidden")
     path = HERE / f"{name}.png"
     page.screenshot(path=path)
     Image.open(path).convert("RGB").quantize(COLOURS).save(path, optimize=True)
