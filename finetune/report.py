@@ -149,7 +149,7 @@ def draw_parity(
         cells = axes.hexbin(*both, gridsize=70, bins="log", mincnt=1, extent=extent)
         figure.colorbar(cells, ax=axes, label="materials", shrink=0.7)
     else:
-        axes.scatter(*both, s=8, alpha=0.4, linewidths=0)
+        axes.scatter(both[0], both[1], s=8, alpha=0.4, linewidths=0)
     axes.set(
         xlim=(bottom, top),
         ylim=(bottom, top),

@@ -64,8 +64,8 @@ def _axes(top: float, scale: float, x: str, y: str) -> list[str]:
 def _cells(known: Sequence[float], predicted: Sequence[float], top: float, scale: float) -> list[str]:
     """Return one path for each shade."""
     edges = np.arange(round(top / CELL_EV) + 1) * CELL_EV
-    inside = [np.clip(values, 0.0, top) for values in (known, predicted)]
-    counts, _, _ = np.histogram2d(*inside, bins=[edges, edges])
+    across, up = (np.clip(np.asarray(values, dtype=float), 0.0, top) for values in (known, predicted))
+    counts, _, _ = np.histogram2d(across, up, bins=[edges, edges])
     side = CELL_EV * scale
     parts = []
     for level, shade in enumerate(SHADES):

@@ -158,8 +158,8 @@ def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions)
             f"{path.name!r}: OCR ({ocr.choose_languages(options.ocr_languages).used}) found no legible text on "
             f"its {len(raws)} pages",
             cause="no_text",
-            hint="Scan it again at 300 dpi or more, or name its language in ocr_languages in the table [reading] of the "
-            "settings file, then run: matlit ingest --retry-failed",
+            hint="Scan it again at 300 dpi or more, or name its language in ocr_languages in the table [reading] of "
+            "the settings file, then run: matlit ingest --retry-failed",
         )
     no_ocr = "OCR is switched off (ocr = never); allow it with ocr = auto" if options.ocr == "never" else ocr.why_not()
     if "garbage" in why:
@@ -181,8 +181,8 @@ def _refuse_without_text(raws: Sequence[_Raw], path: Path, options: ReadOptions)
     raise ReadError(
         f"{path.name!r} holds no text on its {len(raws)} pages",
         cause="no_text",
-        hint="Open it in a viewer: where you see text, it is drawn as lines; OCR reads it with ocr = always in the table "
-        "[reading] of the settings file",
+        hint="Open it in a viewer: where you see text, it is drawn as lines; OCR reads it with ocr = always in the "
+        "table [reading] of the settings file",
     )
 
 
