@@ -56,7 +56,7 @@ def test_papers_are_listed_found_and_opened(page: Page) -> None:
     assert not app.exception
     assert "Gallium nitride" in app.header[0].value
     app.text_input(key="words-in-paper").input("wurtzite").run()
-    assert any("places on" in one.value for one in app.caption)
+    assert any("Places found" in one.value for one in app.caption)
 
 
 def choose_first(app: AppTest) -> None:

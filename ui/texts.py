@@ -248,7 +248,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ask_this_paper": ("Ask this paper", "この論文に質問"),
     "search_in_paper": ("Search in this paper", "この論文内を検索"),
     "nothing_found": ("Nothing found.", "見つかりません。"),
-    "n_matches": ("{n} places on {m} pages", "{m} ページに {n} か所"),
+    "n_matches": ("Places found: {n} (pages: {m})", "{m} ページに {n} か所"),
     "page_as_text": ("This page as text", "このページの本文"),
     # keywords
     "keywords_about": (

@@ -89,7 +89,7 @@ def walk(page: Page, url: str) -> Iterator[str]:
             page.locator(".st-key-open-paper button").click()
             page.get_by_role("textbox", name="Search in this paper").fill("wurtzite")
             page.keyboard.press("Enter")
-            page.get_by_text(re.compile("places on")).wait_for()
+            page.get_by_text(re.compile("Places found")).wait_for()
             yield "paper"
         if name == "materials":
             choose(page, page.get_by_role("combobox", name="Material", exact=True), "rutile")
