@@ -1,7 +1,7 @@
 """Fine-tuning SmolLM2-135M on real band gap rows, on a CPU: what it learns, what it costs, what it survives.
 
     python -m benchmarks.finetune WORK render       rendering speed with space groups, and memory
-    python -m benchmarks.finetune WORK rows         13,000 records, split by formula
+    python -m benchmarks.finetune WORK rows         60,000 records, split by formula
     python -m benchmarks.finetune WORK train        LoRA, one piece of at most --minutes; again to go on
     python -m benchmarks.finetune WORK batched      the tuned model on 300 test rows; zero, five: the untuned one
     python -m benchmarks.finetune WORK single       the first 40 of them asked one by one, as the tutorial does
@@ -101,7 +101,7 @@ def _children_cpu() -> float:
 def rows(given: argparse.Namespace) -> None:
     folder = given.work / "rows"
     if not (folder / "card.json").is_file():
-        choices = Choices(style=STYLE, split="formula", limit=13000, validation=500, test=TEST, seed=0)
+        choices = Choices(style=STYLE, split="formula", limit=60000, validation=1000, test=TEST, seed=0)
         prepare(Source((DATA,)), folder, choices, cache=default_cache())
     print((folder / "card.md").read_text())
 
@@ -112,10 +112,10 @@ def rows(given: argparse.Namespace) -> None:
 def recipe(**changes: Any) -> Recipe:
     flags: dict[str, Any] = {
         "epochs": 1,
-        "limit": 4000,
-        "validation_rows": 128,
-        "eval_steps": 125,
-        "save_steps": 25,
+        "limit": 28800,
+        "validation_rows": 300,
+        "eval_steps": 300,
+        "save_steps": 100,
     }
     return make_recipe("small", flags=flags | changes).for_machine(default_device(), bf16=has_bf16())
 
