@@ -281,9 +281,9 @@ def _figure_of(value: Any) -> str:
 
 
 def _runs() -> None:
-    with st.expander(t("compare_runs"), icon=":material/compare_arrows:"):
+    runs = recall("runs", NO_RUNS)
+    with st.expander(t("compare_runs"), icon=":material/compare_arrows:", expanded=bool(runs)):
         st.caption(t("compare_about"))
-        runs = recall("runs", NO_RUNS)
         for spec in runs:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.code(spec, language=None)
