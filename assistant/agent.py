@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from assistant import prompts, quoting
 from assistant.answer import Answer
-from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Usage
-from assistant.checking import Checked, check, is_echo, says_nothing, tidied
+from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Unavailable, Usage
+from assistant.checking import check, is_echo, says_nothing, tidied
+from assistant.concluding import abstained, answered, quoted, so_far
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
-from assistant.quoting import computed_note, said_by, tool_lines
 from assistant.react import instructions, read_step, step_schema, takes_steps, turns
 from assistant.sources import Sources, plain
 from assistant.steps import Ran
@@ -99,6 +99,7 @@ class Work:
     began: float = field(default_factory=time.monotonic)
     seen: dict[str, int] = field(default_factory=dict)
     refused: bool = False  # the server takes no schema
+    stopped: str = ""  # the bound that ended the work
     trace: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
@@ -129,6 +130,10 @@ class Work:
     def exhausted(self) -> str:
         """Return which bound is reached, "" while none is."""
         return self.manner.bounds.reached(self.usage, began=self.began)
+
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() - self.began >= self.manner.bounds.max_seconds
 
 
 def is_planned(model: ChatModel, loop: Loop) -> bool:
@@ -162,12 +167,14 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
     checked = check(text, work.sources, results, papers, question=work.found.question.text, language=work.language)
     work.trace += checked.trace
     if says_nothing(text):
+        if work.stopped:
+            return so_far(work)
         if work.planned and work.sources.all:  # small models give up on passages that do answer
-            return (yield from _quoted(work, text, prompts.UNANSWERED))
-        return _abstained(work)
+            return (yield from quoted(work, text, prompts.UNANSWERED))
+        return abstained(work)
     if work.planned and is_echo(work.found.question.text, text):
-        return (yield from _quoted(work, text, prompts.ECHO))
-    return _answered(work, checked, papers)
+        return (yield from quoted(work, text, prompts.ECHO))
+    return answered(work, checked, papers)
 
 
 # --- what the model is shown --------------------------------------------------------------------------------------
@@ -242,20 +249,32 @@ def _loop(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
     """Call the model until it answers in words or a bound is reached; return its text."""
     specs = _specs(work)
     while True:
-        reply = yield from _write(work, messages, specs)
+        try:
+            reply = yield from _write(work, messages, specs)
+        except Unavailable as error:
+            if not work.late():
+                raise
+            yield _stop(work, work.exhausted(), error=str(error))
+            return prompts.NO_ANSWER
         calls = reply.tool_calls if specs else ()
         if not calls:
             return reply.text
         results = yield from _run_all(work, calls)
         messages += _turns(work, replace(reply, tool_calls=calls), results)
-        reached = work.exhausted() or ("the same call again" if _circles(work) else "")
-        if reached:
-            yield Note(f"stopped calling tools: {reached}")
-            work.trace.append({"step": "stopped", "reached": reached})
-            if work.exhausted():
-                return (yield from _last_words(work, messages))
+        if reached := work.exhausted():
+            yield _stop(work, reached)
+            return (yield from _last_words(work, messages))
+        if specs and _circles(work):
+            yield _stop(work, "the same call again")
             specs = []
             messages.append(Message("user", prompts.ANSWER_NOW.format(no_answer=prompts.NO_ANSWER)))
+
+
+def _stop(work: Work, reached: str, **more: str) -> Note:
+    """Remember what ended the calling of tools; return the note that tells it."""
+    work.stopped = work.exhausted()
+    work.trace.append({"step": "stopped", "reached": reached, **more})
+    return Note(f"stopped calling tools: {reached}")
 
 
 def _turns(work: Work, reply: Reply, results: Sequence[ToolResult]) -> list[Message]:
@@ -272,13 +291,16 @@ def _turns(work: Work, reply: Reply, results: Sequence[ToolResult]) -> list[Mess
 
 def _last_words(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
     """One more call without tools, so that what was found is not lost; none where time or money are used up."""
-    bounds = work.manner.bounds
-    late = time.monotonic() - work.began >= bounds.max_seconds
-    dear = work.usage.cost_usd is not None and work.usage.cost_usd >= bounds.max_cost_usd > 0
-    if late or dear:
+    dear = work.usage.cost_usd is not None and work.usage.cost_usd >= work.manner.bounds.max_cost_usd > 0
+    if work.late() or dear:
         return prompts.NO_ANSWER
     now = Message("user", prompts.ANSWER_NOW.format(no_answer=prompts.NO_ANSWER))
-    reply = yield from _write(work, [*messages, now], [])
+    try:
+        reply = yield from _write(work, [*messages, now], [])
+    except Unavailable:
+        if not work.late():
+            raise
+        return prompts.NO_ANSWER
     return reply.text
 
 
@@ -315,7 +337,7 @@ def _stream(work: Work, messages: Sequence[Message], shown: Shown, **asked: Any)
     # A model on this machine is as slow as the machine is busy: only the bound on the whole ends it.
     timeout_s = seconds if work.model.local else min(seconds, work.model.timeout_s)
     reply: Reply | None = None
-    for item in work.model.stream(messages, max_tokens=most, timeout_s=timeout_s, **asked):
+    for item in work.model.stream(messages, max_tokens=most, timeout_s=timeout_s, within_s=seconds, **asked):
         if isinstance(item, Reply):
             reply = item
         elif isinstance(item, Delta) and (text := shown.more(item.text)):
@@ -382,64 +404,3 @@ def _numbered(work: Work, result: ToolResult) -> ToolResult:
 
 def _is_passage(found: Any) -> bool:
     return isinstance(found, Mapping) and {"paper", "page", "text"} <= found.keys()
-
-
-# --- the answer ---------------------------------------------------------------------------------------------------
-
-
-def _answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
-    cited = {citation.paper: papers[citation.paper] for citation in checked.citations if citation.paper in papers}
-    said = said_by(work.ran)
-    before = [*tool_lines(work.ran, work.language), *computed_note(work.ran, work.language), ""] if said else []
-    return replace(
-        _unanswered(work),
-        text="\n".join([*before, checked.text]),
-        citations=checked.citations,
-        claims=(*said, *checked.claims),
-        papers=tuple(cited.values()),
-    )
-
-
-def _quoted(work: Work, text: str, why: Mapping[prompts.Language, str]) -> Generator[Event, None, Answer]:
-    """Return the best sentences instead of a model's text that says nothing, or the question over again."""
-    yield Note(why[work.language])
-    work.trace.append({"step": "quoted", "instead_of": text})
-    library = work.sources.library
-    answer = quoting.quote(
-        library,
-        work.found,
-        quotes=quoting.MAX_QUOTES,
-        embedder=library.info.embedder.name,
-        ran=work.ran,
-        model=work.model.spec,
-        instead=why[work.language],
-    )
-    bare = _unanswered(work)
-    return replace(answer, usage=bare.usage, trace=bare.trace, tool_calls=bare.tool_calls)
-
-
-def _abstained(work: Work) -> Answer:
-    language = work.language
-    if said := said_by(work.ran):
-        lines = [*tool_lines(work.ran, language), prompts.NOTHING_IN_PAPERS[language]]
-        return replace(_unanswered(work), text="\n".join(lines), claims=said)
-    lines = [prompts.REFUSAL[language]]
-    terms = ", ".join(term.surface for term in work.found.question.terms)
-    missing = work.found.support.missing
-    for sentence, words in ((prompts.LOOKED_FOR, terms), (prompts.MISSING, ", ".join(missing))):
-        if words:
-            lines.append(sentence[language].format(terms=words))
-    return replace(_unanswered(work), text="\n".join(lines), abstained=True, missing=missing)
-
-
-def _unanswered(work: Work) -> Answer:
-    """Return all of the answer but what it says: what was seen, called and used up."""
-    calls = [*(one.result for one in work.ran), *work.results]
-    return Answer(
-        text="",
-        evidence=tuple(source.hit for source in work.sources.all),
-        tool_calls=tuple(result.to_json() for result in calls),
-        usage=work.usage.to_json(),
-        model=work.model.spec,
-        trace=(*work.found.trace(), *work.trace),
-    )

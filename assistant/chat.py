@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 import threading
 import time
@@ -221,9 +222,12 @@ class ChatModel:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         timeout_s: float | None = None,
+        within_s: float = math.inf,
         stop: Sequence[str] = (),
     ) -> Reply:
         """Return the model's answer to `messages`. With `schema`, its text should be a JSON object: see `Reply.data`.
+
+        `timeout_s` is for each attempt, `within_s` for all of them together with the waits between.
 
         Raises:
             ModelError: after the retries; its class says what is wrong, `retryable` whether it may pass.
@@ -231,14 +235,15 @@ class ChatModel:
         request = self._request(messages, tools, schema, max_tokens, temperature, timeout_s, stop)
         if (kept := self._kept(request)) is not None:
             return kept
-        attempt = 0
+        attempt, ends = 0, time.monotonic() + within_s
         while True:
+            request = _due(request, ends)
             try:
                 with self._limiter.call(_estimate(request)) as ticket:
                     reply = self._counted(self.backend.reply(request), request)
                     ticket.settle(reply.usage.input_tokens + reply.usage.output_tokens)
             except ModelError as error:
-                self._wait_or_raise(attempt, error)
+                self._wait_or_raise(attempt, error, ends)
                 attempt += 1
             else:
                 self._keep(request, reply)
@@ -253,12 +258,14 @@ class ChatModel:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         timeout_s: float | None = None,
+        within_s: float = math.inf,
         stop: Sequence[str] = (),
     ) -> Iterator[Delta | Reply]:
         """Yield the answer's text as it is written, then the whole `Reply`.
 
-        It is tried again only while no text has come. `timeout_s` is for the whole answer. A model on this machine
-        answers one at a time: read a stream to its end, or close it, before asking again in the same thread.
+        It is tried again only while no text has come. `timeout_s` is for the whole answer, `within_s` for all attempts
+        together. A model on this machine answers one at a time: read a stream to its end, or close it, before asking
+        again in the same thread.
 
         Raises:
             ModelError: as `chat`.
@@ -268,9 +275,9 @@ class ChatModel:
             yield Delta(kept.text)
             yield kept
             return
-        attempt = 0
+        attempt, ends = 0, time.monotonic() + within_s
         while True:
-            begun = False
+            request, begun = _due(request, ends), False
             try:
                 for item in self._streamed(request):
                     begun = True
@@ -278,7 +285,7 @@ class ChatModel:
             except ModelError as error:
                 if begun:
                     raise
-                self._wait_or_raise(attempt, error)
+                self._wait_or_raise(attempt, error, ends)
                 attempt += 1
             else:
                 return
@@ -339,9 +346,9 @@ class ChatModel:
                 if close := getattr(items, "close", None):
                     close()
 
-    def _wait_or_raise(self, attempt: int, error: ModelError) -> None:
+    def _wait_or_raise(self, attempt: int, error: ModelError, ends: float) -> None:
         wait_s = self.retries.wait_s(attempt, error)
-        if wait_s is None:
+        if wait_s is None or time.monotonic() + wait_s >= ends:
             raise error
         logger.info("%s; trying again in %.1f s", error, wait_s)
         if isinstance(error, RateLimited):
@@ -365,6 +372,12 @@ class ChatModel:
 
     def _name(self) -> str:
         return f"{self.spec} {self.model}"
+
+
+def _due(request: Request, ends: float) -> Request:
+    """Return the request with no more time than there is until `ends`."""
+    left = max(ends - time.monotonic(), 0.1)
+    return replace(request, timeout_s=left) if left < request.timeout_s else request
 
 
 def _estimate(request: Request) -> int:

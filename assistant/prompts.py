@@ -95,6 +95,17 @@ UNANSWERED: dict[Language, str] = {
     "en": "The model found no answer in the passages; these come closest, word for word:",
     "ja": "モデルは答えを見つけられませんでした。質問に最も近い箇所を原文のまま引用します:",
 }
+OUT_OF_BOUNDS: dict[Language, str] = {
+    "en": "The model was stopped before it had answered, at the bound of {reached}. What is known so far stands below; "
+    "[agent] max_seconds, max_steps, max_tokens and max_cost_usd in the settings allow more.",
+    "ja": "モデルは答え終える前に上限({reached})で止められました。ここまでに分かったことを以下に示します。"
+    "設定の [agent] max_seconds、max_steps、max_tokens、max_cost_usd で増やせます。",
+}
+_BOUNDS_JA = {"s": "秒", "steps": "ステップ", "tokens": "トークン", "US dollars": "米ドル"}
+CLOSEST: dict[Language, str] = {
+    "en": "The passages that come closest, word for word:",
+    "ja": "質問に最も近い箇所(原文のまま):",
+}
 TRANSLATION: dict[Language, str] = {"en": "Translation: {text}", "ja": "訳: {text}"}
 PAGE: dict[Language, str] = {"en": "p. {page}", "ja": "{page}ページ"}
 BEFORE: dict[Language, str] = {"en": "Before it: {context}", "ja": "直前の文: {context}"}
@@ -251,6 +262,12 @@ def system(strategy: Strategy, *, language: Language, tools: bool) -> str:
 def question(text: str, *, data: str, language: Language) -> str:
     """Return the turn that holds the data and, after it, the question."""
     return QUESTION.format(data=data, question=text, reminder=REMINDER[language]).strip()
+
+
+def reached(bound: str, language: Language) -> str:
+    """Return a bound such as "300 s" in the language of the answer."""
+    number, _, unit = bound.partition(" ")
+    return bound if language == "en" else number + _BOUNDS_JA.get(unit, unit)
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:

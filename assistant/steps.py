@@ -33,3 +33,9 @@ def run_steps(
         yield ToolFinished(identifier, step.tool, result)
         ran.append(Ran(step, result, tuple(say(step, result, language=language))))
     return tuple(ran)
+
+
+def taken(result: ToolResult, *, language: Language) -> Ran:
+    """Return a call that a model chose as a step, with what it says about whatever was asked."""
+    step = Step(result.name, result.arguments)
+    return Ran(step, result, tuple(say(step, result, language=language)))

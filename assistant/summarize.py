@@ -209,7 +209,9 @@ def _stopped(
 ) -> Generator[Event, None, Answer]:
     """Return what the model has noted down by the time a bound is reached; quotes where that is nothing."""
     language = work.review.language
-    told = prompts.STOPPED[language].format(reached=work.reached, done=len(notes), parts=parts)
+    told = prompts.STOPPED[language].format(
+        reached=prompts.reached(work.reached, language), done=len(notes), parts=parts
+    )
     yield Note(told)
     written = "\n".join(note for note in notes if not says_nothing(note))
     if written:
@@ -257,7 +259,7 @@ def _call(work: _Work, instructions: str, data: str, *, shown: bool) -> Generato
     reply: Reply | None = None
     try:
         timeout_s = left if model.local else min(left, model.timeout_s)
-        for item in model.stream(messages, max_tokens=WRITTEN_TOKENS, timeout_s=timeout_s):
+        for item in model.stream(messages, max_tokens=WRITTEN_TOKENS, timeout_s=timeout_s, within_s=left):
             if isinstance(item, Reply):
                 reply = item
             elif shown:

@@ -14,7 +14,7 @@ from papers import make_library
 
 from assistant import Answer, Assistant, journal, prompts
 from assistant.agent import Bounds, Manner
-from assistant.chat import ChatModel, Message, ToolCall, Usage
+from assistant.chat import ChatModel, Message, Retries, ToolCall, Unavailable, Usage
 from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished, ToolStarted
 from assistant.providers.base import Reply
 from assistant.providers.scripted import ScriptedBackend
@@ -153,7 +153,12 @@ def test_an_endless_loop_of_calls_ends_at_a_bound(ask, bounds: Bounds, told: str
     chat = ChatModel.scripted([*script[:3], RIGHT] if bounds.max_steps == 3 else [script[0], RIGHT])
     answer, _ = ask(None, model=chat, manner=Manner(bounds=bounds))
     assert next(step["reached"] for step in answer.trace if step["step"] == "stopped") == told
-    assert answer.abstained == (bounds.max_seconds == 0.0)
+    assert not answer.abstained
+    if bounds.max_seconds == 0.0:
+        assert answer.text.startswith(prompts.OUT_OF_BOUNDS["en"].format(reached="0 s"))
+        assert [claim.status for claim in answer.claims][:2] == ["tool", "verified"]  # 0+1, and the best sentence
+        assert "0+1 = 1" in answer.text
+        assert "163 mAh" in answer.text
 
 
 def test_money_is_a_bound_too(ask) -> None:  # type: ignore[no-untyped-def]
@@ -162,7 +167,8 @@ def test_money_is_a_bound_too(ask) -> None:  # type: ignore[no-untyped-def]
     chat = ChatModel(ScriptedBackend([dear, RIGHT], local=False), spec="openai/gpt-4o-mini")
     answer, _ = ask(None, model=chat, manner=Manner(bounds=Bounds(max_tokens=10**9, max_cost_usd=0.5)))
     assert next(step["reached"] for step in answer.trace if step["step"] == "stopped") == "0.5 US dollars"
-    assert answer.abstained
+    assert answer.text.startswith(prompts.OUT_OF_BOUNDS["en"].format(reached="0.5 US dollars"))
+    assert "1+1 = 2" in answer.text
     assert answer.usage["cost_usd"] == pytest.approx(1.5)
 
 
@@ -178,7 +184,52 @@ def test_the_bound_on_time_ends_a_tool_that_hangs(ask) -> None:  # type: ignore[
     go.set()
     assert "was left behind" in answer.tool_calls[0]["error"]
     assert next(step["reached"] for step in answer.trace if step["step"] == "stopped") == "0.5 s"
-    assert answer.abstained
+    assert answer.text.startswith(prompts.OUT_OF_BOUNDS["en"].format(reached="0.5 s"))
+    assert all(claim.status == "verified" for claim in answer.claims)
+
+
+@pytest.mark.parametrize(
+    "question", [QUESTION, "LiFePO4正極の0.1Cでの初期放電容量は?", "What is the toughness of QX-77?"]
+)
+def test_time_that_ends_during_a_call_of_the_model_is_an_answer_not_an_error(ask, question: str) -> None:  # type: ignore[no-untyped-def]
+    slow = {"seconds": 0.6, "error": "did not finish within 0.5 s"}
+    chat = ChatModel.scripted([calls(("oven", {})), slow, RIGHT])
+
+    @read_only
+    def oven() -> str:
+        """Read the oven."""
+        return "The oven is at 867 K."
+
+    answer, _ = ask(None, question, model=chat, tools=[oven], manner=Manner(bounds=Bounds(max_seconds=0.5)))
+    japanese = question.startswith("LiFePO4")
+    language = "ja" if japanese else "en"
+    assert answer.text.startswith(prompts.OUT_OF_BOUNDS[language].format(reached="0.5秒" if japanese else "0.5 s"))
+    assert "The oven is at 867 K. (oven)" in answer.text
+    assert len(chat.backend.requests) <= 2
+    assert [call["error"] for call in answer.tool_calls] == [None]
+    assert not answer.abstained
+    assert any(claim.status == "verified" for claim in answer.claims) == (question == QUESTION)
+
+
+def test_a_server_that_fails_before_the_time_is_up_is_an_error(ask) -> None:  # type: ignore[no-untyped-def]
+    chat = ChatModel(
+        ScriptedBackend([{"error": "gone"}] * 9), spec="scripted", retries=Retries(times=1, first_wait_s=0.0)
+    )
+    with pytest.raises(Unavailable, match="gone"):
+        ask(None, model=chat)
+
+
+def test_retries_end_where_the_time_does() -> None:
+    chat = ChatModel(
+        ScriptedBackend([{"error": "busy"}] * 9), spec="scripted", retries=Retries(times=8, first_wait_s=30.0)
+    )
+    with pytest.raises(Unavailable, match="busy"):
+        chat.chat([Message("user", "?")], within_s=20.0)
+    with pytest.raises(Unavailable, match="busy"):
+        list(chat.stream([Message("user", "?")], within_s=20.0))
+    requests = chat.backend.requests  # type: ignore[attr-defined]  # of the scripted one
+    assert len(requests) == 2
+    assert all(request.timeout_s <= 20.0 for request in requests)
 
 
 def test_a_tool_that_may_change_something_runs_only_where_it_is_allowed(ask) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,98 @@
+"""How the agent's work ends: in a checked answer, in quotes instead of it, at a bound, or in a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from assistant import prompts, quoting
+from assistant.answer import Answer
+from assistant.checking import Checked
+from assistant.events import Event, Note
+from assistant.quoting import computed_note, said_by, tool_lines
+from assistant.steps import taken
+
+if TYPE_CHECKING:
+    from assistant.agent import Work
+
+
+def answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
+    """Return the model's checked text, below what the planner's tools said."""
+    cited = {citation.paper: papers[citation.paper] for citation in checked.citations if citation.paper in papers}
+    said = said_by(work.ran)
+    before = [*tool_lines(work.ran, work.language), *computed_note(work.ran, work.language), ""] if said else []
+    return replace(
+        _unanswered(work),
+        text="\n".join([*before, checked.text]),
+        citations=checked.citations,
+        claims=(*said, *checked.claims),
+        papers=tuple(cited.values()),
+    )
+
+
+def quoted(work: Work, text: str, why: Mapping[prompts.Language, str]) -> Generator[Event, None, Answer]:
+    """Return the best sentences instead of a model's text that says nothing, or the question over again."""
+    yield Note(why[work.language])
+    work.trace.append({"step": "quoted", "instead_of": text})
+    library = work.sources.library
+    answer = quoting.quote(
+        library,
+        work.found,
+        quotes=quoting.MAX_QUOTES,
+        embedder=library.info.embedder.name,
+        ran=work.ran,
+        model=work.model.spec,
+        instead=why[work.language],
+    )
+    bare = _unanswered(work)
+    return replace(answer, usage=bare.usage, trace=bare.trace, tool_calls=bare.tool_calls)
+
+
+def so_far(work: Work) -> Answer:
+    """Return what is known where a bound ended the work: what the tools said and the best sentences."""
+    library, language = work.sources.library, work.language
+    ran = (*work.ran, *(taken(result, language=language) for result in work.results if result.name != "papers"))
+    embedder, spec = library.info.embedder.name, work.model.spec
+    answer = quoting.quote(
+        library,
+        work.found,
+        quotes=quoting.MAX_QUOTES,
+        embedder=embedder,
+        ran=[one for one in ran if one.said],
+        model=spec,
+        instead=prompts.CLOSEST[language],
+    )
+    bare = _unanswered(work)
+    text = "\n".join(
+        [prompts.OUT_OF_BOUNDS[language].format(reached=prompts.reached(work.stopped, language)), "", answer.text]
+    )
+    return replace(answer, text=text, usage=bare.usage, trace=bare.trace, tool_calls=bare.tool_calls, model=spec)
+
+
+def abstained(work: Work) -> Answer:
+    """Return what the planner's tools said, or a refusal that says what was looked for and what is missing."""
+    language = work.language
+    if said := said_by(work.ran):
+        lines = [*tool_lines(work.ran, language), prompts.NOTHING_IN_PAPERS[language]]
+        return replace(_unanswered(work), text="\n".join(lines), claims=said)
+    lines = [prompts.REFUSAL[language]]
+    terms = ", ".join(term.surface for term in work.found.question.terms)
+    missing = work.found.support.missing
+    for sentence, words in ((prompts.LOOKED_FOR, terms), (prompts.MISSING, ", ".join(missing))):
+        if words:
+            lines.append(sentence[language].format(terms=words))
+    return replace(_unanswered(work), text="\n".join(lines), abstained=True, missing=missing)
+
+
+def _unanswered(work: Work) -> Answer:
+    """Return all of the answer but what it says: what was seen, called and used up."""
+    calls = [*(one.result for one in work.ran), *work.results]
+    return Answer(
+        text="",
+        evidence=tuple(source.hit for source in work.sources.all),
+        tool_calls=tuple(result.to_json() for result in calls),
+        usage=work.usage.to_json(),
+        model=work.model.spec,
+        trace=(*work.found.trace(), *work.trace),
+    )
