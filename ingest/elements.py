@@ -76,9 +76,8 @@ _OTHER_SPELLINGS = {
     "リチウム": "Li",
     "錫": "Sn",
 }
-NAMES: dict[str, str] = {
-    name: symbol for symbol, english, japanese, _ in _NAMED for name in (english, japanese) if name not in _MISLEADING
-} | _OTHER_SPELLINGS
+_EVERY_NAME = {name: row[0] for row in _NAMED for name in row[1:3]} | _OTHER_SPELLINGS
+NAMES: dict[str, str] = {name: symbol for name, symbol in _EVERY_NAME.items() if name not in _MISLEADING}
 
 # Symbols that are hardly ever anything else when they stand alone in a scientific text.
 _BARE = """
@@ -223,6 +222,16 @@ No 1.3 7 3 35 - - 2.46 - -2.33 6.6262 12.93 25.8 2 0 0 14 1100 - - - - - - - 3 3
 Lr 1.3 7 3 34 - - - - -0.31 4.96 14.54 21.8 2 1 0 14 1900 - - - - - - - 3 3
 """  # noqa: E501
 _ROWS = tuple(tuple(line.split()) for line in _TABLE.strip().splitlines())
+
+
+def find_symbol(word: str) -> str:
+    """Return the symbol of the element that a word names, "" for none: "li", "Lithium" and "リチウム" are all Li.
+
+    This is for words that can only mean an element; in running text `NAMES` leaves out what is mostly something else.
+    """
+    plain = word.strip()
+    symbol = _EVERY_NAME.get(plain.lower(), plain[:1].upper() + plain[1:].lower())
+    return symbol if symbol in NUMBERS else ""
 
 
 def english_name(symbol: str) -> str:

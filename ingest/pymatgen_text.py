@@ -5,13 +5,17 @@ Where pymatgen finds none, matlit's own readers (`ingest.structure_files`) try, 
 
 from __future__ import annotations
 
-import json
+import io
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ingest.elements import LAST, NUMBERS
 from ingest.errors import BadInput
-from ingest.structure_files import guess_kind, parse_text
+from ingest.materials.files import Broken, json_values
+from ingest.materials.problems import FieldError
+from ingest.structure_files import guess_kind, has_no_symbols, parse_text
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -21,10 +25,14 @@ THINNEST_A = 0.1  # a flatter cell repeats itself so densely that a search for n
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A structure that pymatgen holds, and what had to be assumed to read it."""
+    """A structure that pymatgen holds, and what had to be assumed to read it.
+
+    `lacks_hydrogen` says that the file speaks of hydrogens that stand on no site: formula and density are without them.
+    """
 
     structure: Structure
     notes: tuple[str, ...] = ()
+    lacks_hydrogen: bool = False
 
 
 def parse_structures(text: str, *, name: str = "") -> list[Parsed]:
@@ -35,7 +43,7 @@ def parse_structures(text: str, *, name: str = "") -> list[Parsed]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _PARSERS[guess_kind(text, name=name)](text) or [_from_own_reader(text, name)]
+        found = _PARSERS[guess_kind(text, name=name)](text, name) or [_from_own_reader(text, name)]
     for parsed in found:
         if len(parsed.structure) == 0:
             raise BadInput(f"{name!r} holds no atoms")
@@ -66,7 +74,7 @@ _REFUSALS = (
 )
 
 
-def _from_cif(text: str) -> list[Parsed]:
+def _from_cif(text: str, name: str) -> list[Parsed]:
     from pymatgen.io.cif import CifParser
 
     try:
@@ -74,27 +82,88 @@ def _from_cif(text: str) -> list[Parsed]:
         structures = parser.parse_structures(primitive=False, on_error="ignore")
     except _REFUSALS:
         return []
-    told = [" ".join(note.split())[:160] for note in parser.warnings if "not found" not in note]
-    return [Parsed(structure, tuple(dict.fromkeys(told))) for structure in structures]
+    told = [" ".join(note.split())[:160] for note in parser.warnings]
+    groups = [group for note in told if (group := _group_of_atoms(note))]
+    if structures and groups:
+        raise BadInput(
+            f"{name!r} has groups of atoms on its sites: {', '.join(dict.fromkeys(groups))}",
+            hint="Give a file in which every atom has its own site",
+        )
+    notes = tuple(dict.fromkeys(note for note in map(_in_plain_words, told) if note))
+    lacking = any(_LACKING in note for note in notes)
+    return [Parsed(structure, notes, lacking) for structure in structures]
 
 
-def _from_poscar(text: str) -> list[Parsed]:
-    from pymatgen.io.vasp import Poscar
+_READ_AS = re.compile(r"(\S+) parsed as ?(\S*)")
+_LACKING = "hydrogens stand on no site"
+_ALWAYS = ("not found", "No structure parsed for section", "Skipping relative stoichiometry", "Pauling file")
+
+
+def _group_of_atoms(note: str) -> str:
+    """Return a site's symbol where pymatgen took a group of atoms for one: nihonium for NH3, nothing at all for OH."""
+    found = _READ_AS.fullmatch(note)
+    if found is None or found[1].lower().startswith(("wat", "ow", "hw")):
+        return ""
+    is_group = NUMBERS.get(found[2], LAST + 1) > LAST or found[1].startswith("NO3")
+    return found[1] if is_group else ""
+
+
+def _in_plain_words(note: str) -> str:
+    """Return what pymatgen noticed in a CIF as a reader needs it, "" where it is of no consequence."""
+    if any(sign in note for sign in _ALWAYS):
+        return ""
+    if "implicit hydrogens" in note or re.match(r"(?i)wat\S* parsed", note):
+        return f"{_LACKING} of this file, so formula, molar mass and density are without them"
+    if found := _READ_AS.fullmatch(note):
+        return f"the site symbol {found[1]!r} is read as {found[2]}"
+    if "rounded to ideal values" in note:
+        return note.split(" to avoid")[0]
+    if "symmetry_equiv_pos" in note:
+        return "no symmetry operations are listed; those of the named space group are taken"
+    return note
+
+
+def _from_poscar(text: str, name: str) -> list[Parsed]:
+    from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
     try:
+        # pymatgen makes hydrogen, helium, … of elements that are not named
+        warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")
         return [Parsed(Poscar.from_str(text).structure)]
-    except _REFUSALS:
+    except (BadPoscarWarning, *_REFUSALS):
         return []
 
 
-def _from_json(text: str) -> list[Parsed]:
+def _from_json(text: str, name: str) -> list[Parsed]:
+    """Return the first structure of JSON or JSON Lines: of pymatgen's form, or of any record of `ingest.materials`."""
+    items = list(json_values(io.StringIO(text)))
+    problems = []
+    for item in items:
+        try:
+            structure = _from_item(item)
+        except FieldError as error:
+            problems.append(f"{error.field} {error}".strip())
+        except _REFUSALS:
+            return []  # the own reader says what is wrong
+        else:
+            more = (f"the file holds {len(items)} records; this is the first with a structure",) if items[1:] else ()
+            return [Parsed(structure, more)]
+    if problems and not any(isinstance(item, Broken) for item in items):
+        raise BadInput(f"{name!r} holds no crystal structure: {problems[0]}")
+    return []
+
+
+def _from_item(item: Any) -> Structure:
     from pymatgen.core import Structure
 
-    try:
-        document: Any = json.loads(text)
-        return [Parsed(Structure.from_dict(document.get("structure", document)))]
-    except _REFUSALS:
-        return []
+    from ingest.materials.formats import convert
+
+    document = item.get("structure") or item if isinstance(item, dict) else {}
+    if "sites" not in document or "lattice" not in document:
+        document = convert(item).structure
+    if document is None:
+        raise FieldError("", "the record has no structure")
+    return Structure.from_dict(document)
 
 
 def _from_own_reader(text: str, name: str) -> Parsed:
@@ -107,7 +176,9 @@ def _from_own_reader(text: str, name: str) -> Parsed:
     if crystal is None:
         raise next((each for each in found if isinstance(each, BadInput)), BadInput(f"{name!r} is empty"))
     symbols = [SYMBOLS[number] for number in crystal.numbers.tolist()]
-    return Parsed(Structure(Lattice(crystal.lattice), symbols, crystal.frac))
+    older = guess_kind(text, name=name) == "poscar" and has_no_symbols(text)
+    notes = ("the elements are those of the first line, as VASP 4 wrote them",) if older else ()
+    return Parsed(Structure(Lattice(crystal.lattice), symbols, crystal.frac), notes)
 
 
 _PARSERS = {"cif": _from_cif, "poscar": _from_poscar, "json": _from_json}

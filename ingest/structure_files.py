@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ingest.crystals import Crystal, from_record, lattice_from_parameters, make_crystal
+from ingest.elements import NUMBERS
 from ingest.errors import BadInput
 
 SUFFIXES = (".cif", ".json", ".jsonl", ".json.gz", ".jsonl.gz", ".vasp", ".poscar", ".contcar")
@@ -274,7 +275,10 @@ def _check_operations(block: Any, small: Any, name: str) -> None:
 
 
 def parse_poscar(text: str, *, name: str = "") -> Crystal:
-    """Return the structure of a VASP POSCAR or CONTCAR; the older form without symbols takes them from the first line.
+    """Return the structure of a VASP POSCAR or CONTCAR.
+
+    The older form has no line of symbols; its elements are those that stand behind the positions or, one for each
+    count, alone in the first line.
 
     Raises:
         BadInput: a line is missing or no number, or the elements are not named.
@@ -283,10 +287,12 @@ def parse_poscar(text: str, *, name: str = "") -> Crystal:
     try:
         scale = [float(word) for word in lines[1].split()]
         lattice = np.array([[float(word) for word in line.split()[:3]] for line in lines[2:5]])
-        symbols, counts, at = _poscar_counts(lines, name)
-        at += lines[at].strip()[:1].lower() == "s"  # selective dynamics
+        symbols, counts, at = _poscar_counts(lines)
+        selective = lines[at].strip()[:1].lower() == "s"  # selective dynamics
+        at += selective
         cartesian = lines[at].strip()[:1].lower() in ("c", "k")
-        places = np.array([[float(word) for word in line.split()[:3]] for line in lines[at + 1 : at + 1 + sum(counts)]])
+        rows = [line.split() for line in lines[at + 1 : at + 1 + sum(counts)]]
+        places = np.array([[float(word) for word in row[:3]] for row in rows])
     except (ValueError, IndexError) as error:
         raise BadInput(f"{name or 'the text'!r} is no POSCAR: {error}", hint="See the VASP wiki on POSCAR") from error
     if lattice.shape != (3, 3) or places.shape != (sum(counts), 3):
@@ -295,16 +301,31 @@ def parse_poscar(text: str, *, name: str = "") -> Crystal:
     lattice = lattice * factor
     if cartesian:
         places = np.linalg.solve(lattice.T, (places * factor).T).T
-    species = [symbol for symbol, count in zip(symbols, counts, strict=True) for _ in range(count)]
-    return make_crystal(lattice, species, places, name=name)
+    behind = ["".join(row[6 if selective else 3 :][:1]) for row in rows]
+    return make_crystal(lattice, _poscar_species(symbols, counts, behind, name), places, name=name)
 
 
-def _poscar_counts(lines: list[str], name: str) -> tuple[list[str], list[int], int]:
+def has_no_symbols(text: str) -> bool:
+    """Say whether a POSCAR is of the older form: counts stand where the symbols would be."""
+    return "".join(text.splitlines()[5:6]).replace(" ", "").isdigit()
+
+
+def _poscar_counts(lines: list[str]) -> tuple[list[str], list[int], int]:
+    """Return the symbols (none where the first line is a mere comment), the counts, and the line after them."""
     words = lines[5].split()
     if words and words[0].isdigit():
-        symbols, counts, at = lines[0].split(), [int(word) for word in words], 6
-    else:
-        symbols, counts, at = [word.split("_")[0].split("/")[0] for word in words], [*map(int, lines[6].split())], 7
-    if len(symbols) < len(counts) or not counts:
-        raise BadInput(f"{name or 'the POSCAR'!r} does not name its elements", hint="Add their symbols as line 6")
-    return symbols[: len(counts)], counts, at
+        named = lines[0].split()
+        return named if all(word in NUMBERS for word in named) else [], [int(word) for word in words], 6
+    return [word.split("_")[0].split("/")[0] for word in words], [*map(int, lines[6].split())], 7
+
+
+def _poscar_species(symbols: list[str], counts: list[int], behind: list[str], name: str) -> list[str]:
+    """Return one symbol for each position; `behind` are the words behind the positions."""
+    if all(word in NUMBERS for word in behind):
+        return behind
+    if len(symbols) != len(counts):
+        raise BadInput(
+            f"{name or 'the POSCAR'!r} does not name its elements",
+            hint="Add a line with their symbols above the line of counts, as VASP 5 writes it",
+        )
+    return [symbol for symbol, count in zip(symbols, counts, strict=True) for _ in range(count)]

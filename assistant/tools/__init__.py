@@ -14,8 +14,8 @@ from typing import Any
 
 from assistant.tools.attached import read_attachment
 from assistant.tools.base import Tool, ToolContext, ToolOutput, ToolResult, as_tool, from_function, read_only
-from assistant.tools.calling import MOST_SECONDS, UnknownTool, bounded, call, parse_arguments, read_value
-from assistant.tools.schema import BadArguments
+from assistant.tools.calling import MOST_SECONDS, UnknownTool, bounded, call, parse_arguments
+from assistant.tools.schema import BadArguments, read_value
 from ingest.errors import BadInput, MatlitError
 
 __all__ = [

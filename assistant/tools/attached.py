@@ -74,6 +74,21 @@ def find_structure(context: ToolContext, wanted: str) -> Given:
     return _record(context, wanted)
 
 
+def both_named(attachments: Mapping[str, str], first: str, second: str) -> tuple[str, str]:
+    """Return the names of two structures to compare; what is left out is the other one of two attached files.
+
+    Raises:
+        BadInput: only one is named, and it is not clear which the other is.
+    """
+    given = [each.strip() for each in (first, second) if each.strip()]
+    if len(given) == 2:
+        return given[0], given[1]
+    rest = [name for name in attachments if not given or name.casefold() != given[0].casefold()]
+    if len(rest) + len(given) != 2:
+        raise BadInput("a comparison needs two structures", hint="Name both: structure=A.cif other=B.cif")
+    return (given[0], rest[0]) if first.strip() else (rest[0], given[0]) if given else (rest[0], rest[1])
+
+
 def _attachment(attachments: Mapping[str, str], wanted: str) -> Given | None:
     if not wanted:
         names = list(attachments)
@@ -81,7 +96,8 @@ def _attachment(attachments: Mapping[str, str], wanted: str) -> Given | None:
             raise BadInput(f"several files are attached: {', '.join(names)}", hint="Say which one by its name")
     else:
         same = wanted.casefold()
-        names = [name for name in attachments if same in (name.casefold(), PurePath(name).name.casefold())]
+        names = [name for name in attachments if wanted in (name, PurePath(name).name)]
+        names = names or [name for name in attachments if same in (name.casefold(), PurePath(name).name.casefold())]
         names = names or [name for name in attachments if PurePath(name).stem.casefold() == same]
     return Given(attachments[names[0]], names[0], names[0]) if names else None
 

@@ -137,13 +137,14 @@ def from_function(
     if not (description or told):
         raise BadInput(f"the function {name!r} has no docstring", hint="Say in it what the tool does: models read it")
     model = make_model(function, name, of_parameters)
+    schema = make_schema(model)
     return Tool(
         name=name,
         description=description or told,
-        parameters=make_schema(model),
+        parameters=schema,
         run=_Runner(function),
         read_only=read_only,
-        check=partial(check, name, model),
+        check=partial(check, name, model, schema),
     )
 
 

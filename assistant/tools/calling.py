@@ -94,20 +94,6 @@ def parse_arguments(tool: Tool, arguments: Mapping[str, Any] | str | None) -> di
     return found
 
 
-def read_value(text: str, schema: Mapping[str, Any]) -> Any:
-    """Return what `text` means for a parameter with this schema: `2,2,2` is a list where one is wanted."""
-    kind = schema.get("type")
-    if kind == "array" and not text.lstrip().startswith("["):
-        items = schema.get("items", {})
-        return [read_value(part.strip(), items) for part in text.split(",") if part.strip()]
-    if kind in ("integer", "number", "boolean", "array", "object") or "anyOf" in schema:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text  # the schema's check says what is wrong
-    return text
-
-
 def bounded(output: ToolOutput, *, most_characters: int = MOST_CHARACTERS) -> ToolOutput:
     """Return the output with long lists and texts cut, where it is longer than `most_characters`; it says so."""
     text = output.text

@@ -125,12 +125,12 @@ def make_filter(
 
 
 def _symbols(given: Sequence[str]) -> list[str]:
-    from ingest.elements import NAMES, NUMBERS
+    from ingest.elements import find_symbol
 
     found = []
     for word in (each.strip() for each in given if each.strip()):
-        symbol = NAMES.get(word.lower(), word[:1].upper() + word[1:].lower())
-        if symbol not in NUMBERS:
+        symbol = find_symbol(word)
+        if not symbol:
             raise BadInput(f"{word!r} is no chemical element", hint='Give symbols, such as ["Li", "O"]')
         found.append(symbol)
     return found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from ingest.errors import BadInput
+
+SAME_WORD = 0.9  # similarity at which two spellings are one word: neighbors, neighbours
 
 
 class BadArguments(BadInput):
@@ -52,8 +55,9 @@ def make_model(function: Callable[..., Any], name: str, told: Mapping[str, str])
             )
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (parameter.annotation, Field(default, description=told.get(parameter.name)))
+    config = ConfigDict(extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True)  # 1.5406 for "1.5406"
     try:
-        return create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+        return create_model(name, __config__=config, **fields)
     except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
         raise BadInput(f"no JSON schema can be made for {name!r}: {str(error).splitlines()[0]}") from error
 
@@ -71,14 +75,14 @@ def make_schema(model: Any) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key not in ("$defs", "description")}
 
 
-def check(name: str, model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def check(name: str, model: Any, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that were given, converted to the annotated types, or raise `BadArguments`."""
     from pydantic import ValidationError
 
-    fields = model.model_fields
+    fields, told = model.model_fields, schema.get("properties", {})
     # Small models write null for what they leave out.
     given = {
-        key: value
+        key: _meant(value, told.get(key, {}))
         for key, value in arguments.items()
         if value is not None or key not in fields or fields[key].is_required()
     }
@@ -87,6 +91,32 @@ def check(name: str, model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]
     except ValidationError as error:
         raise BadArguments(_complaint(name, error, list(fields)), hint=_takes(name, fields)) from error
     return {key: getattr(checked, key) for key in checked.model_fields_set}
+
+
+def read_value(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return what `text` means for a parameter with this schema: `2,2,2` is a list where one is wanted."""
+    kind = schema.get("type")
+    if kind == "array" and not text.lstrip().startswith("["):
+        items = schema.get("items", {})
+        between = r"[,、x×\s]+" if items.get("type") in ("integer", "number") else r"[,、]"
+        return [read_value(part.strip(), items) for part in re.split(between, text) if part.strip()]
+    if kind in ("integer", "number", "boolean", "array", "object") or "anyOf" in schema:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text  # the schema's check says what is wrong
+    return text
+
+
+def _meant(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return what a model meant that wrote a list as text, one thing for a list of it, or a choice in other letters."""
+    if schema.get("type") == "array" and not isinstance(value, list | tuple | Mapping):
+        return read_value(value, schema) if isinstance(value, str) else [value]
+    choices = [each for each in schema.get("enum", ()) if isinstance(each, str)]
+    if isinstance(value, str) and choices and value not in choices:
+        plain = re.sub(r"[\s-]+", "_", value.strip().casefold())
+        return next(iter(get_close_matches(plain, choices, n=1, cutoff=SAME_WORD)), value)
+    return value
 
 
 def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from assistant.tools.base import Tool, ToolContext, ToolOutput, from_function
-from ingest.errors import BadInput
 
 Task = Literal["summary", "sites", "neighbours", "xrd", "oxidation_states", "supercell", "compare"]
 
@@ -39,26 +38,28 @@ def make(context: ToolContext) -> Tool:
             supercell: for "supercell", multiples of the cell along a, b and c
         """
         from assistant.tools import crystallography as compute
-        from assistant.tools.attached import find_structure, parse_structure
+        from assistant.tools.attached import both_named, find_structure, parse_structure
+        from assistant.tools.diffraction import diffract
+        from assistant.tools.oxidation import find_oxidation_states
 
+        if task == "compare":
+            structure, other = both_named(context.attachments, structure, other)
         first = parse_structure(find_structure(context, structure))
         sources = [first.source]
         if task == "compare":
-            if not other.strip():
-                raise BadInput("a comparison needs a second structure", hint="Give it as other, like the first")
             second = parse_structure(find_structure(context, other))
             sources.append(second.source)
             found = compute.compare(first.structure, second.structure, (first.name, second.name))
         elif task == "neighbours":
             found = compute.list_neighbours(first.structure, element=element.strip())
         elif task == "xrd":
-            found = compute.diffract(first.structure, wavelength=wavelength, highest_deg=highest_two_theta_deg)
+            found = diffract(first.structure, wavelength=wavelength, highest_deg=highest_two_theta_deg)
         elif task == "supercell":
             found = compute.multiply(first.structure, supercell)
         elif task == "sites":
             found = compute.list_sites(first.structure)
         elif task == "oxidation_states":
-            found = compute.find_oxidation_states(first.structure)
+            found = find_oxidation_states(first.structure)
         else:
             found = compute.summarise(first.structure)
         notes = [f"note: {note}" for note in first.notes]

@@ -151,7 +151,7 @@ def _read_lines(path: Path) -> Iterator[Item]:
 
 def _read_json(path: Path) -> Iterator[Item]:
     with _open(path) as file:
-        yield from _json_values(file)
+        yield from json_values(file)
 
 
 def _read_structures(path: Path) -> Iterator[Item]:
@@ -179,7 +179,7 @@ _BLOCK_CHARACTERS = 1 << 16
 _SEPARATORS = re.compile(r"[\s,\]]*")
 
 
-def _json_values(file: IO[str]) -> Iterator[Item]:
+def json_values(file: IO[str]) -> Iterator[Item]:
     """Yield the items of a JSON array, of the list under "data" of an object, or of values one after the other.
 
     The file is decoded item by item, so that an array of any length costs the memory of one item.

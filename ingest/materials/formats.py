@@ -174,5 +174,7 @@ def convert(value: object) -> Material:
     for form in FORMATS:
         if form.recognises(value):
             return form.convert(value)
+    if "sites" in value:
+        raise FieldError("lattice", "is missing: a molecule, not a crystal")
     known = ", ".join(form.name for form in FORMATS)
     raise FieldError("", f"none of the known formats ({known}); its fields begin {sorted(map(str, value))[:6]}")

@@ -34,6 +34,8 @@ def parse_materials(text: str, *, name: str) -> list[Material]:
     from ingest.pymatgen_text import parse_structures
 
     found = parse_structures(text, name=name)
+    if any(each.lacks_hydrogen for each in found):
+        raise BadInput(f"hydrogens of {name!r} stand on no site, so its formula is not whole", hint="Add them to it")
     identity, source = _database_id(text) if len(found) == 1 else ("", "")
     return [from_structure(each.structure, material_id=identity, source=source or name) for each in found]
 

@@ -278,6 +278,6 @@ def _pattern(record: Material) -> None:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _diffracted(structure_json: str, radiation: str) -> dict[str, Any]:
-    from assistant.tools.crystallography import diffract
+    from assistant.tools.diffraction import diffract
 
     return diffract(_parsed(structure_json), wavelength=radiation).data
