@@ -8,11 +8,12 @@ chemistry rather than like an abbreviation: `LiFePO₄`, `Li Fe P O4` and `Li<su
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 from ingest.elements import BARE_SYMBOLS, NAMES, NUMBERS
 
@@ -155,9 +156,20 @@ def _closing_tag(text: str, end: int) -> int:
 
 # Nobody has made compounds of the heaviest elements, but Ds, Ts and Mc end many abbreviations: CNTs, SODs.
 _SUPERHEAVY = _set("Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og")
-_TWO = sorted(symbol for symbol in NUMBERS.keys() - _SUPERHEAVY if len(symbol) == 2)
-_ONE = sorted(symbol for symbol in NUMBERS if len(symbol) == 1)
-_EL = "(?:" + "|".join(_TWO) + "|[" + "".join(_ONE) + "]|D(?=2O)|D(?=,|2O))"
+
+
+def _one_of(symbols: Iterable[str]) -> str:
+    """Return a pattern for element symbols, the longer first: one branch for each initial, as `re` tries them in turn."""
+    branches = []
+    for initial, group in groupby(sorted(symbols), key=itemgetter(0)):
+        seconds = [symbol[1:] for symbol in group]
+        second = f"[{''.join(seconds)}]" if any(seconds) else ""
+        branches.append(initial + second + ("?" if second and "" in seconds else ""))
+    return "|".join(branches)
+
+
+_TWO = _one_of(symbol for symbol in NUMBERS.keys() - _SUPERHEAVY if len(symbol) == 2)
+_EL = f"(?:{_one_of(NUMBERS.keys() - _SUPERHEAVY)}|D(?=2O)|D(?=,|2O))"
 _NUM = r"(?:\d+(?:\.\d+)?(?:/\d+)?)"
 _VAR = r"(?:[xyzδ](?![a-zα-ω]))"
 _TERM = rf"(?:{_NUM}?{_VAR})"
@@ -186,10 +198,10 @@ _ATOMS = re.compile(rf"({_EL})({_COUNT})?")
 # ("The" and "Project" are passed over: after a symbol, of lower-case letters only the variables x, y and z may follow.)
 _BEGINS = rf"[A-Z(\[{_SUPER}](?<![A-Za-z0-9.].)(?![a-z][a-w])"
 _START = re.compile(_BEGINS)
-_SPACED_START = re.compile(rf"{_BEGINS}(?=[^ ]* [A-Z(\[\dxyzδ·])")  # what goes on after its first space
+_SPACED_START = re.compile(rf"{_BEGINS}(?=[^ ]* [(\[]*[A-Z\dxyzδ·])")  # what goes on after its first space
 _NUCLEAR = ("NMR", "MAS", "isotope", "nucle")
 _ISOTOPE = re.compile(
-    rf"(?<![A-Za-z0-9.])(?P<mass>\d{{1,3}})(?P<symbol>{'|'.join(_TWO)}|[HBCNOFPVYI])(?=[ -](?:{'|'.join(_NUCLEAR)}))"
+    rf"(?<![A-Za-z0-9.])(?P<mass>\d{{1,3}})(?P<symbol>{_TWO}|[HBCNOFPVYI])(?=[ -](?:{'|'.join(_NUCLEAR)}))"
 )
 _UNIT_AFTER = re.compile(
     r"\s?(?:[%°×]|wt|at\.|mol|vol|nm|µm|μm|mm|cm|m\b|mg|g\b|kg|h\b|min|s\b|K\b|m?eV|m?V\b|m?A\b|[GMk]?Pa|Hz"
@@ -281,7 +293,7 @@ def _accept_compact(match: re.Match[str]) -> tuple[int, int, _Parsed] | None:
 
 
 # "RuII" is Ru(II) whose numeral has lost its height, while "CuI" is more likely an iodide.
-_OXIDATION = re.compile(rf"({'|'.join(_TWO)})(II|III|IV|VI{{1,3}})")
+_OXIDATION = re.compile(rf"({_TWO})(II|III|IV|VI{{1,3}})")
 _GLUED_CHARGE = re.compile(r"(?<=[OFSNlr][2-9])[123]$")
 
 
@@ -604,7 +616,7 @@ def _symbols(body: str) -> frozenset[str]:
 
 # ------------------------------------------------------------------------------------------------------ composition
 
-_Count = Fraction | str
+_Count = int | Fraction | str
 _TOKEN = re.compile(rf"(?P<open>\()|(?P<close>\)){_REPEAT}|(?P<atom>{_EL})({_COUNT})?|(?P<sep>[,/])")
 
 
@@ -637,14 +649,16 @@ def _group(text: str, position: int) -> tuple[dict[str, _Count], int]:
             match = _ATOMS.match(text, position)
             if match is None:
                 raise ValueError(text)
-            _add(counts, {match[1]: _number(match[2])}, Fraction(1))
+            _add(counts, {match[1]: _number(match[2])}, 1)
         position = match.end()
     return counts, position
 
 
 def _number(count: str | None) -> _Count:
     if not count:
-        return Fraction(1)
+        return 1
+    if count.isdecimal():
+        return int(count)
     if re.fullmatch(_NUM, count):
         top, _, bottom = count.partition("/")
         return Fraction(top) / Fraction(bottom) if bottom and Fraction(bottom) else Fraction(top)
@@ -658,17 +672,17 @@ def _add(total: dict[str, _Count], counts: dict[str, _Count], factor: _Count) ->
 
 
 def _plus(left: _Count, right: _Count) -> _Count:
-    if isinstance(left, Fraction) and isinstance(right, Fraction):
-        return left + right
-    return f"{left}+{right}"
+    if isinstance(left, str) or isinstance(right, str):
+        return f"{left}+{right}"
+    return left + right
 
 
 def _times(count: _Count, factor: _Count) -> _Count:
-    if isinstance(count, Fraction) and isinstance(factor, Fraction):
-        return count * factor
     if factor == 1:
         return count
-    return f"({_plain(factor)}){_plain(count)}"
+    if isinstance(count, str) or isinstance(factor, str):
+        return f"({_plain(factor)}){_plain(count)}"
+    return count * factor
 
 
 def _plain(count: _Count) -> str:
@@ -681,7 +695,7 @@ def _plain(count: _Count) -> str:
 
 # ------------------------------------------------------------------------------------------------- bare symbols, names
 
-_BARE = re.compile(r"(?<![A-Za-z0-9.'’])(" + "|".join(sorted(BARE_SYMBOLS)) + r")(?![A-Za-z0-9'’])")
+_BARE = re.compile(r"(?<![A-Za-z0-9.'’])(" + _one_of(BARE_SYMBOLS) + r")(?![A-Za-z0-9'’])")
 # "Li et al.", "Li, J.", "J. Li", "Y. Na and": people.
 _PERSON_AFTER = re.compile(
     r"\s+et\s+al|,?\s+(?:[A-Z]\.|[A-Z]{1,2}(?=[,;]))|\s+and\s+[A-Z][a-z]{2,}|\s*[\[(](?:19|20)\d\d|\s+[A-Z][a-z]{2,}"
