@@ -231,6 +231,8 @@ def _steps(clause: str, attachments: Sequence[str], subject: str) -> Iterator[St
     if not named and subject and _POINTS_BACK.search(clause):
         named = [subject]
     for material in named:
+        if _BY_FIELD["molar_mass"] in wanted and not _ID.fullmatch(material):
+            yield Step("calculator", {"expression": f"molar_mass({material})"})
         yield from _of_material(material, wanted, clause)
 
 

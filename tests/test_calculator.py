@@ -52,6 +52,11 @@ from assistant.tools.calculator import BadExpression, calculate
         ("stdev(1 m, 2 m, 3 m)", 1, "m"),
         ("(4/3)*pi*(2 nm)^3", 33.51032164, "nm³"),
         ("sqrt(9 m^2)", 3, "m"),
+        ("molar_mass(Fe2O3)", 2 * 55.845 + 3 * 15.9994, "g/mol"),
+        ("molar_mass(Fe₂O₃) * 2 mol to g", 319.3764, "g"),
+        ("molar_mass(CuSO4·5H2O)", 249.685, "g/mol"),
+        ("molar_mass(K4[Fe(CN)6])", 368.3426, "g/mol"),
+        ("F/molar_mass(LiFePO4) to mAh/g", 169.8904847, "mAh/g"),
     ],
 )
 def test_it_calculates(expression: str, value: float, unit: str) -> None:
@@ -98,6 +103,11 @@ def test_what_was_assumed_is_said() -> None:
         ("sqrt(" * 150 + "1" + ")" * 150, "nested"),
         ("__import__('os').system('true')", "cannot read"),
         ("().__class__", "cannot read"),
+        ("molar_mass(foo)", "'foo' is not a formula"),
+        ("molar_mass(D2O)", "natural elements"),
+        ("molar_mass(La1-xSrxMnO3)", "no number"),
+        ("molar_mass(Fe3+)", "no number, or a charge"),
+        ("molar_mass()", "cannot read"),
     ],
 )
 def test_it_refuses_with_the_reason(expression: str, said: str) -> None:

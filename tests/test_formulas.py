@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import formulas
+from ingest.formulas import finding, grammar
 
 VARIANTS = {
     "LiFePO4": [
@@ -120,6 +121,6 @@ def test_a_charge_of_several_superscripts_is_no_error() -> None:
     "text", ["Lix", "Bx", "Srδ", "LiTix", "(Lix)2O", "⁷Li", "[PF6]", "Li Fe P O4", "Ba 0.6 Sr O 3"]
 )
 def test_a_formula_is_looked_for_wherever_one_can_begin(text: str) -> None:
-    for pattern, begins in ((formulas._COMPACT, formulas._START), (formulas._SPACED, formulas._SPACED_START)):
-        whole, found = pattern.search(text), formulas._first_match(pattern, begins, text, 0)
+    for pattern, begins in ((grammar.COMPACT, grammar.START), (grammar.SPACED, grammar.SPACED_START)):
+        whole, found = pattern.search(text), finding._first_match(pattern, begins, text, 0)
         assert (whole and whole.span()) == (found and found.span())

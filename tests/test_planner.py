@@ -233,3 +233,27 @@ def test_a_path_in_a_question_is_never_opened(assistant: Assistant, tmp_path: Pa
 )
 def test_a_japanese_question_for_what_a_value_corresponds_to_is_a_conversion(question: str, expression: str) -> None:
     assert expression_in(question) == expression
+
+
+@pytest.mark.parametrize(
+    ("question", "expression"),
+    [
+        ("What is the molar mass of Fe2O3?", "molar_mass(Fe2O3)"),
+        ("Fe2O3のモル質量は?", "molar_mass(Fe2O3)"),
+        ("How many moles are 5 g of LiFePO4?", "5 g / molar_mass(LiFePO4) to mol"),
+        ("5 gのLiFePO4は何molですか", "5 g / molar_mass(LiFePO4) to mol"),
+        ("LiFePO4 5 gは何モルですか", "5 g / molar_mass(LiFePO4) to mol"),
+        ("What is the mass of 0.1 mol of NaCl?", "0.1 mol * molar_mass(NaCl) to g"),
+        ("How many mmol of Li are in 2 g of Li2CO3?", "2 * 2 g / molar_mass(Li2CO3) to mmol"),
+        ("How many moles of lithium are in 2 g of Li2CO3?", "2 * 2 g / molar_mass(Li2CO3) to mol"),
+        ("What is the mass fraction of iron in Fe2O3?", "2 * molar_mass(Fe) / molar_mass(Fe2O3) to percent"),
+        ("LiFePO4中のLiの質量分率は?", "molar_mass(Li) / molar_mass(LiFePO4) to percent"),
+        ("What mass of LiFePO4 was deposited per cm2?", ""),
+        ("How much of the 5 g of LiFePO4 was left?", ""),
+    ],
+)
+def test_molar_masses_and_amounts_of_a_formula_go_to_the_calculator(question: str, expression: str) -> None:
+    steps = plan(question, tools=("calculator", "materials", "structure")).steps
+    assert [step.arguments["expression"] for step in steps if step.tool == "calculator"] == [expression][
+        : bool(expression)
+    ]

@@ -1,6 +1,6 @@
 """The calculator: numbers with units, constants and uncertainties, parsed by a grammar and never run as code.
 
-    1.43 eV to nm        sqrt(2) * 5.43 Å        h*c/(589 nm) in eV        3.25(1) g / 1.20 cm^3
+    1.43 eV to nm        sqrt(2) * 5.43 Å        h*c/(589 nm) in eV        5 g / molar_mass(LiFePO4) to mol
 
 A name that follows a number or another unit is a unit (`3 h` is three hours); one that stands alone is a constant where
 there is one (`h*c`). Juxtaposition binds tighter than a slash, as in print: `8.314 J/mol K` is J/(mol K); where that
@@ -31,6 +31,7 @@ from assistant.tools.arithmetic import (
     written_number,
 )
 from assistant.tools.base import Tool, ToolContext, ToolOutput, from_function
+from assistant.tools.molar import molar_mass
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
@@ -51,11 +52,14 @@ start: sum [_TO sum]
      | NUMBER _PLUS_MINUS NUMBER -> uncertain
      | SHORTHAND -> shorthand
      | NAME -> name
+     | _MOLAR_MASS FORMULA ")" -> molar_mass
      | NAME "(" [sum ("," sum)*] ")" -> call
      | "(" sum ")"
 
 _TO.5: /\b(to|in|as)\b|→|->/
 _PLUS_MINUS: "±" | "+/-"
+_MOLAR_MASS.6: /molar_mass\s*\(/
+FORMULA.6: /([^()]|\(([^()]|\([^()]*\))*\))+/
 SHORTHAND.4: /\d+\.\d+\(\d+\)([eE][+-]?\d+)?/
 NUMBER.3: /(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
 NAME: /[^\W\d][\w°]*|°[CF]|[Åµ]/
@@ -145,10 +149,11 @@ def make(_: ToolContext) -> Tool:
         """Work out an arithmetic expression with units and physical constants, exactly; also converts units.
 
         Examples: "1.43 eV to nm", "h*c/(589 nm) in eV", "sqrt(2)*5.43 Å", "4*28.0855 g/mol / (N_A*(5.431 Å)^3) to
-        g/cm^3", "25 degC to K".
+        g/cm^3", "25 degC to K", "5 g / molar_mass(LiFePO4) to mol".
 
         Args:
-            expression: numbers, units, + - * / ^, functions such as sqrt, exp, ln, log10, sin; "to UNIT" at the end
+            expression: numbers, units, + - * / ^, functions such as sqrt, exp, ln, sin, molar_mass(FORMULA); "to UNIT"
+                at the end
         """
         result = calculate(expression)
         notes = f" ({'; '.join(result.notes)})" if result.notes else ""
@@ -161,9 +166,9 @@ def calculate(expression: str) -> Calculation:
     """Work out an arithmetic expression with units, such as "1.43 eV to nm" or "h*c/(589 nm) in eV".
 
     Knows + - * / ^ ! %, sqrt, exp, ln, log10, log2, the trigonometric and hyperbolic functions, abs, round, floor,
-    ceil, min, max, sum, mean, stdev, gcd, lcm, factorial and binomial; physical constants h, hbar, c, k_B, N_A, R, F,
-    q_e, m_e, eps0 …; units with SI prefixes, eV, Å, mAh, °C; and "to UNIT" at the end. Angles are in radians unless
-    a unit such as deg is given.
+    ceil, min, max, sum, mean, stdev, gcd, lcm, factorial and binomial; the molar mass of a formula, molar_mass(Fe2O3);
+    physical constants h, hbar, c, k_B, N_A, R, F, q_e, m_e, eps0 …; units with SI prefixes, eV, Å, mAh, °C; and
+    "to UNIT" at the end. Angles are in radians unless a unit such as deg is given.
 
     Raises:
         BadExpression: not an expression, an unknown name, units that do not fit, a division by zero, a value too large.
@@ -223,6 +228,8 @@ class _Evaluation:
             return self.divided(*tree.children, depth=depth)
         if tree.data == "call":
             return self.called(tree, depth=depth)
+        if tree.data == "molar_mass":
+            return self.molar_mass(str(tree.children[0]))
         if tree.data in LITERALS:
             return LITERALS[tree.data](*map(str, tree.children))
         parts = [
@@ -287,6 +294,11 @@ class _Evaluation:
         if len(arguments) == 1 and (name in CONSTANTS or self.unit(name) is not None):
             return self.named(name, unit_first=False) * arguments[0]
         raise BadExpression(f"unknown function {name!r}; known are {', '.join(sorted(FUNCTIONS))}")
+
+    def molar_mass(self, formula: str) -> Any:
+        written = formula.strip().replace("*", "·")  # the dot of a hydrate
+        self.notes.append(f"molar mass of {written} from standard atomic weights")
+        return self.registry.Quantity(molar_mass(written), "g/mol")
 
     # --- units --------------------------------------------------------------------------------------
 

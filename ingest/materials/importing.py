@@ -7,6 +7,7 @@ is written.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -131,6 +132,8 @@ def import_materials(
 
     size = EMBEDDED_BATCH if embedder else BATCH
     with library.writer("matlit materials import") as writer, ExitStack() as stack:
+        gc.freeze()  # records are many small objects; what was there before need not be gone through with each of them
+        stack.callback(gc.unfreeze)
         items = islice(_read(files, allow_pickle, report), limit)
         head = list(islice(items, POOL_FROM))
         whole = chain(head, items)
