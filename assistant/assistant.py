@@ -25,10 +25,11 @@ from assistant.declining import is_harmful
 from assistant.events import Answered, Event, Searched, Started, TextDelta
 from assistant.evidence import Findings, find
 from assistant.llms import split_spec
-from assistant.planner import plan, points_back, subject_of
+from assistant.planner import plan
 from assistant.prompts import STRATEGIES, Strategy
 from assistant.question import understand
 from assistant.retrieve import Mode, Vector, search
+from assistant.spoken import points_back, spoken_of
 from assistant.steps import Ran, run_steps
 from assistant.tools import Tool, ToolContext, all_tools
 from assistant.translating import translate_quotes
@@ -246,14 +247,14 @@ class Assistant:
             return quoting.decline(language, model=self.model)
         tools = self._tools(asked.attachments) if asked.tools else {}
         names = tuple(attachment.name for attachment in asked.attachments)
-        subject = subject_of([turn.content for turn in asked.history])
+        spoken = spoken_of(asked.history)
         confined = bool(asked.where.sources)
-        made = plan(asked.question, attachments=names, tools=tools, subject=subject, confined=confined)
+        made = plan(asked.question, attachments=names, tools=tools, spoken=spoken, confined=confined)
         if made.lacks:
             return quoting.ask_back(made.lacks, language, model=self.model)
         model = self.chat_model
         if model is not None and not is_planned(model, self.manner.loop):
-            found = yield from self._search(asked, asked.question, subject)
+            found = yield from self._search(asked, asked.question, spoken.subject)
             return (yield from self._with_model(model, asked, found, tools))
         ran = yield from run_steps(made.steps, tools, language=language)
         if not made.papers:
@@ -262,7 +263,7 @@ class Assistant:
             return answer
         if any(one.said for one in ran if one.step.tool == "materials") and not asked.where.kinds:
             asked = replace(asked, where=replace(asked.where, kinds=IN_PAPERS))  # records were told already
-        found = yield from self._search(asked, made.papers, subject)
+        found = yield from self._search(asked, made.papers, spoken.subject)
         if model is not None:
             return (yield from self._with_model(model, asked, found, tools, ran))
         answer = quoting.quote(self.library, found, quotes=asked.quotes, embedder=self.embedder.name, ran=ran)

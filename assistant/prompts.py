@@ -77,10 +77,16 @@ ASK_BACK: dict[Language, dict[str, str]] = {
     "en": {
         "material": "Which material do you mean? Name a formula or an id such as mp-149, or attach its structure.",
         "structure": "No structure is attached. Attach a CIF or POSCAR file, or name a record such as mp-149.",
+        "value": "Which value shall be converted? Write it with its unit, such as 1.43 eV to nm.",
+        "question": "What would you like to know? Name a material, a property or a topic of your papers, such as "
+        "“What is the band gap of mp-149?”.",
     },
     "ja": {
         "material": "どの物質についてでしょうか。化学式か mp-149 のような ID を書くか、構造を添付してください。",
         "structure": "構造が添付されていません。CIF か POSCAR を添付するか、mp-149 のような ID を書いてください。",
+        "value": "どの値を換算しますか。「1.43 eV を nm に」のように、単位を付けて書いてください。",
+        "question": "何についてお調べしますか。物質、物性、論文の話題などを書いてください。"
+        "例:「mp-149 のバンドギャップは?」",
     },
 }
 DECLINED: dict[Language, str] = {

@@ -41,7 +41,8 @@ def quote(
         return refuse(found, embedder=embedder, ran=ran, model=model)
     language = found.question.language
     if weak:
-        told = from_tools(ran, language=language, more=(prompts.NOTHING_IN_PAPERS[language],))
+        more = (*computed_note(ran, language), prompts.NOTHING_IN_PAPERS[language])
+        told = from_tools(ran, language=language, more=more)
         return replace(told, evidence=found.hits, trace=found.trace())
     chosen = by_paper(extractive.choose(found.ranked, most=quotes))
     papers = papers_of(library, [one.candidate.hit for one in chosen])
@@ -53,6 +54,8 @@ def quote(
     text = [heading, *quoted(citations, language), *([""] if footer else []), *footer]
     if said:
         text = [*tool_lines(ran, language), *computed_note(ran, language), "", *text]
+    elif lacking := without(ran, language):
+        text = [*lacking, "", *text]
     return Answer(
         text="\n".join(text),
         citations=citations,
@@ -69,7 +72,7 @@ def from_tools(ran: Sequence[Ran], *, language: prompts.Language, more: Sequence
     """Return an answer that rests on tools alone, a refusal where they gave nothing; `more` are lines to put below."""
     calls = tuple(one.result.to_json() for one in ran)
     if not said_by(ran):
-        lines = [prompts.REFUSAL[language], *(_failed(one, language) for one in failures(ran))]
+        lines = [prompts.REFUSAL[language], *without(ran, language)]
         missing = tuple(str(value) for one in ran for value in one.step.arguments.values() if isinstance(value, str))
         return Answer("\n".join(lines), tool_calls=calls, abstained=True, missing=missing, model=MODEL)
     return Answer("\n".join([*tool_lines(ran, language), *more]), claims=said_by(ran), tool_calls=calls, model=MODEL)
@@ -89,8 +92,13 @@ def said_by(ran: Sequence[Ran]) -> tuple[Claim, ...]:
 def tool_lines(ran: Sequence[Ran], language: prompts.Language) -> list[str]:
     """Return the lines that show what the tools said, each with the tool's name, and which of them failed."""
     lines = [f"- {sentence} ({one.step.tool})" for one in ran for sentence in one.said]
-    failed = [_failed(one, language) for one in failures(ran)]
-    return [prompts.COMPUTED[language], *lines, *failed]
+    return [prompts.COMPUTED[language], *lines, *without(ran, language)]
+
+
+def without(ran: Sequence[Ran], language: prompts.Language) -> list[str]:
+    """Return the lines that say what the tools could not tell, and which of them failed."""
+    failed = [_failed(one, language) for one in failures(ran) if not one.unsaid]  # or it is said already
+    return [*(sentence for one in ran for sentence in one.unsaid), *failed]
 
 
 def failures(ran: Sequence[Ran]) -> list[Ran]:
@@ -128,7 +136,7 @@ def refuse(found: Findings, *, embedder: str, model: str = MODEL, ran: Sequence[
     for sentence, terms in ((prompts.NOT_IN_LIBRARY, support.unknown), (prompts.MISSING, elsewhere)):
         if terms:
             lines.append(sentence[language].format(terms=", ".join(terms)))
-    lines += [_failed(one, language) for one in failures(ran)]
+    lines += without(ran, language)
     return Answer(
         text="\n".join([*lines, *_notes(question, embedder)]),
         evidence=found.hits,

@@ -107,7 +107,7 @@ _ANIONS = {  # ending -> symbol and charge
     "nitride": ("N", 3), "phosphide": ("P", 3), "arsenide": ("As", 3), "antimonide": ("Sb", 3),
     "fluoride": ("F", 1), "chloride": ("Cl", 1), "bromide": ("Br", 1), "iodide": ("I", 1),
 }  # fmt: skip
-_COUNTS = {"mono": 1, "di": 2, "tri": 3, "tetra": 4, "penta": 5, "hexa": 6}
+_COUNTS = {"mono": 1, "mon": 1, "di": 2, "tri": 3, "tetra": 4, "tetr": 4, "penta": 5, "pent": 5, "hexa": 6, "hex": 6}
 _ROMAN = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6}
 _METALS = sorted((name for name in NAMES if name.isascii() and name != "hydrogen"), key=len, reverse=True)
 _SYSTEMATIC = re.compile(
@@ -146,6 +146,15 @@ def others(text: str) -> list[str]:
     return list(dict.fromkeys(other for each in named(text) for other in each.others))
 
 
+def open_names(text: str) -> list[tuple[int, int, str]]:
+    """Return the names that leave the formula open, "iron oxide", as (start, end, chemical system)."""
+    return [
+        (match.start(), match.end(), "-".join(sorted(pair)))
+        for match in _SYSTEMATIC.finditer(text)
+        if len(pair := {_metal(match), _ANIONS[match["anion"].lower()][0]}) == 2 and not _formula(match)
+    ]
+
+
 def _listed(text: str) -> Iterator[Named]:
     groups, pattern = _table()
     for match in pattern.finditer(text):
@@ -169,22 +178,26 @@ def _written(text: str) -> Iterator[Named]:
 
 def _formula(match: re.Match[str]) -> str:
     """Return the formula of a name such as "zinc oxide" or "titanium(IV) oxide" where charges leave one only."""
-    metal = "Pb" if match["metal"].lower() == "lead" else NAMES[match["metal"].lower()]
+    metal = _metal(match)
     anion, charge = _ANIONS[match["anion"].lower()]
     if metal == anion:
         return ""
+    possible = [state for state in oxidation_states(NUMBERS[metal]) if state > 0]
     if match["count"]:
-        return f"{metal}{anion}{_times(_COUNTS[match['count'].lower()])}"
-    states = (
-        [_ROMAN[match["state"]]]
-        if match["state"]
-        else [state for state in oxidation_states(NUMBERS[metal]) if state > 0]
-    )
+        count = _COUNTS[match["count"].lower()]
+        # Vanadium pentoxide and antimony trioxide count the oxygen of two metal atoms.
+        two = anion == "O" and count % 2 and count > 1 and count * charge not in possible and count in possible
+        return f"{metal}{'2' if two else ''}{anion}{_times(count)}"
+    states = [_ROMAN[match["state"]]] if match["state"] else possible
     # Transition metals' nitrides and the like are not ionic.
     if len(states) != 1 or (charge == 3 and metal not in _IONIC):
         return ""
     shared = gcd(states[0], charge)
     return f"{metal}{_times(charge // shared)}{anion}{_times(states[0] // shared)}"
+
+
+def _metal(match: re.Match[str]) -> str:
+    return "Pb" if match["metal"].lower() == "lead" else NAMES[match["metal"].lower()]
 
 
 _IONIC = frozenset(["Li", "Na", "K", "Be", "Mg", "Ca", "Sr", "Ba", "B", "Al", "Ga", "In", "Si", "Sc", "Y", "La", "Gd"])
@@ -221,7 +234,7 @@ def _table() -> tuple[dict[str, tuple[str, ...]], re.Pattern[str]]:
     longest_first = sorted(groups, key=len, reverse=True)
     abbreviations = "|".join(re.escape(name) for name in longest_first if name.isupper())
     words = "|".join(re.escape(name) for name in longest_first if not name.isupper())
-    return groups, re.compile(rf"(?<![^\W_])(?:{abbreviations}|(?i:{words}))(?![^\W_])")
+    return groups, re.compile(rf"(?<![A-Za-z0-9])(?:{abbreviations}|(?i:{words}))(?![A-Za-z0-9])")
 
 
 @cache

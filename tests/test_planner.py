@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from assistant.declining import is_harmful
 from assistant.demo import add_sample_materials
 from assistant.events import Searched, ToolFinished, ToolStarted
 from assistant.expressions import expression_in
-from assistant.planner import plan, points_back, subject_of
+from assistant.planner import plan
+from assistant.providers.base import Message
+from assistant.spoken import Spoken, points_back, spoken_of
 from ingest.embed import make_embedder
 from ingest.sample import materials_path
 
@@ -29,6 +32,16 @@ direct
 0 0 0
 0.5 0.5 0.5
 """
+
+
+def turns(*texts: str) -> list[Message]:
+    """Return a conversation that the user began."""
+    return [Message("user" if place % 2 == 0 else "assistant", text) for place, text in enumerate(texts)]
+
+
+def planned(question: str, **more: object) -> list[tuple[str, dict[str, object]]]:
+    """Return the tools and arguments of a question's plan."""
+    return [(step.tool, dict(step.arguments)) for step in plan(question, tools=TOOLS, **more).steps]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +62,63 @@ def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
         (
             "Which of TiO2's polymorphs has the largest band gap?",
             "materials",
-            {"formula": "TiO2", "sort": "band_gap", "descending": True},
+            {"formula": "TiO2", "sort": "band_gap", "descending": True, "limit": 20},
         ),
         (
             "TiO2の多形のうちバンドギャップが最大のものは?",
             "materials",
-            {"formula": "TiO2", "sort": "band_gap", "descending": True},
+            {"formula": "TiO2", "sort": "band_gap", "descending": True, "limit": 20},
         ),
         (
             "List stable Li-O compounds with a gap between 1 and 3 eV",
             "materials",
             {"chemsys": "Li-O", "band_gap_min_ev": 1.0, "band_gap_max_ev": 3.0, "stable": True},
         ),
+        (
+            "Li-O系の安定な化合物でバンドギャップが1〜3 eVのものは?",
+            "materials",
+            {"chemsys": "Li-O", "band_gap_min_ev": 1.0, "band_gap_max_ev": 3.0, "stable": True},
+        ),
+        ("Find titanium oxides with a gap above 3 eV", "materials", {"chemsys": "Ti-O", "band_gap_min_ev": 3.0}),
+        ("チタンの酸化物でギャップが3 eV以上のもの", "materials", {"chemsys": "Ti-O", "band_gap_min_ev": 3.0}),
+        (
+            "Which cubic materials contain Ba and Ti but no Pb?",
+            "materials",
+            {"elements": ["Ba", "Ti"], "exclude_elements": ["Pb"], "crystal_system": "cubic"},
+        ),
+        ("Liを含みCoを含まない酸化物は?", "materials", {"elements": ["Li", "O"], "exclude_elements": ["Co"]}),
+        (
+            "semiconductors with a gap around 1.4 eV",
+            "materials",
+            {"band_gap_min_ev": 1.26, "band_gap_max_ev": 1.54},
+        ),
+        (
+            "Which material has the largest band gap?",
+            "materials",
+            {"sort": "band_gap", "descending": True, "limit": 20},
+        ),
+        ("What is the band gap of gallium arsenide?", "materials", {"formula": "GaAs"}),
+        ("What is the bandgap of titanium dioxide?", "materials", {"formula": "TiO2"}),
+        ("酸化亜鉛のバンドギャップは?", "materials", {"formula": "ZnO"}),
+        ("density of iron oxide", "materials", {"chemsys": "Fe-O"}),
+        ("What is the gap of rutile?", "materials", {"formula": "TiO2", "spacegroup": "136"}),
+        ("band gap of wurtzite GaN", "materials", {"formula": "GaN", "spacegroup": "186"}),
+        ("waht is the densty of TiO2", "materials", {"formula": "TiO2"}),
+        ("bandgap mp 149", "materials", {"material_id": "mp-149"}),
+        ("Is MP-149 stable?", "materials", {"material_id": "mp-149"}),
+        ("List all polymorphs of TiO2", "materials", {"formula": "TiO2"}),
+        (
+            "XRD of mp-149 with Mo Kα radiation",
+            "structure",
+            {"structure": "mp-149", "task": "xrd", "wavelength": "MoKa"},
+        ),
+        ("Coordination of Fe in mp-9", "structure", {"structure": "mp-9", "task": "neighbours", "element": "Fe"}),
+        ("sqrt(2)*5.43 angstrom in nm", "calculator", {"expression": "sqrt(2)*5.43 angstrom to nm"}),
+        ("What is the energy of a photon with wavelength 500 nm?", "calculator", {"expression": "500 nm to eV"}),
+        ("500 nmの光のエネルギーは?", "calculator", {"expression": "500 nm to eV"}),
+        ("What is Avogadro's number times the Boltzmann constant?", "calculator", {"expression": "N_A * k_B"}),
+        ("what is 20 % of 350?", "calculator", {"expression": "20 % * 350"}),
+        ("1/0", "calculator", {"expression": "1/0"}),
         ("What are the XRD peaks of mp-149?", "structure", {"structure": "mp-149", "task": "xrd"}),
         ("Convert 1.43 eV to a wavelength in nm", "calculator", {"expression": "1.43 eV to nm"}),
         ("1.43 eVを波長nmに換算してください", "calculator", {"expression": "1.43 eV to nm"}),
@@ -81,6 +139,11 @@ def test_a_question_goes_to_the_tool_that_answers_it(question: str, tool: str, a
         "At which temperature in K was the sample sintered?",
         "What was the heating rate of 10 K/min in argon good for?",
         "どのようなセパレータが使われたか。",
+        "How stable is LiFePO4 during cycling?",
+        "What is the volume expansion of silicon anodes?",
+        "What is the density of carbon nanotubes?",
+        "Which materials were used as cathodes?",
+        "LiFePO4のサイクル安定性は?",
     ],
 )
 def test_what_no_tool_knows_goes_to_the_papers(question: str) -> None:
@@ -110,6 +173,10 @@ def test_an_attached_structure_goes_to_the_structure_tool_and_its_gap_to_the_pre
         ("その密度は?", "material"),
         ("What is the band gap?", "material"),
         ("What is the density of the attached structure?", "structure"),
+        ("Convert that to nm", "value"),
+        ("?", "question"),
+        ("What is it?", "question"),
+        ("🤔", "question"),
     ],
 )
 def test_what_the_question_lacks_is_asked_back(question: str, lacks: str) -> None:
@@ -117,10 +184,168 @@ def test_what_the_question_lacks_is_asked_back(question: str, lacks: str) -> Non
 
 
 def test_the_conversation_supplies_what_the_question_lacks() -> None:
-    subject = subject_of(["What is the band gap of mp-149?", "Si (mp-149): 0.61 eV"])
-    assert subject == "mp-149"
+    spoken = spoken_of(turns("What is the band gap of mp-149?", "Si (mp-149): 0.61 eV"))
+    assert spoken.subject == "mp-149"
     assert points_back("And its density?")
-    assert dict(plan("And its density?", tools=TOOLS, subject=subject).steps[0].arguments) == {"material_id": "mp-149"}
+    assert dict(plan("And its density?", tools=TOOLS, spoken=spoken).steps[0].arguments) == {"material_id": "mp-149"}
+
+
+def test_what_about_another_material_asks_for_the_same_property() -> None:
+    spoken = spoken_of(turns("What is the band gap of mp-149?", "…", "And its density?", "…"))
+    made = plan("What about GaAs?", tools=TOOLS, spoken=spoken)
+    assert [step.arguments["formula"] for step in made.steps] == ["GaAs"]
+    assert [prop.field for prop in made.steps[0].properties] == ["density_g_cm3"]
+    assert made.papers == "What about GaAs? (density)"
+    assert plan("ZnOは?", tools=TOOLS, spoken=spoken).papers == "ZnOは? (密度)"
+
+
+def test_it_is_the_material_the_user_named_not_the_last_one_of_the_answer() -> None:
+    told = "- Ground state: NaCl, Fm-3m (mp-22862): density 2.22 g/cm³\n- NaCl, Pm-3m (mp-22851): density 2.26 g/cm³"
+    spoken = spoken_of(turns("What is the density of NaCl?", told))
+    assert spoken.subject == "NaCl"
+    assert planned("Is it stable?", spoken=spoken) == [("materials", {"formula": "NaCl"})]
+
+
+def test_it_is_the_one_that_the_answer_had_to_find() -> None:
+    told = "- Largest of 28 records: TiO2, P3_121 (mp-553432): 3.43 eV\n- TiO2, P1 (mp-777129): 3.31 eV"
+    spoken = spoken_of(turns("Which of TiO2's polymorphs has the largest band gap?", told))
+    assert planned("What is its density?", spoken=spoken) == [("materials", {"material_id": "mp-553432"})]
+
+
+def test_that_value_is_converted() -> None:
+    density = "- NaCl, Fm-3m (mp-22862): density 2.2246 g/cm³ [Materials Project]"
+    stable = "- NaCl, Fm-3m (mp-22862): energy above hull 0 eV/atom [Materials Project]"
+    spoken = spoken_of(turns("density of NaCl?", density, "Is it stable?", stable))
+    assert spoken.values == ("0 eV/atom", "2.2246 g/cm³")
+    expected = [("calculator", {"expression": "2.2246 g/cm³ to kg/m3"})]
+    assert planned("Convert that to kg/m3", spoken=spoken) == expected
+    assert planned("それをkg/m3に換算して", spoken=spoken) == expected
+    assert planned("and in kg/m3?", spoken=Spoken()) == []
+
+
+def test_two_structures_are_compared_and_every_task_can_be_asked_for() -> None:
+    both = {"attachments": ["a.cif", "b.cif"]}
+    same = [("structure", {"structure": "a.cif", "task": "compare", "other": "b.cif"})]
+    assert planned("Are these two structures the same?", **both) == same
+    assert planned("この二つの構造は同じ?", **both) == same
+    one = {"attachments": ["a.cif"]}
+    compared = [("structure", {"structure": "a.cif", "task": "compare", "other": "mp-149"})]
+    assert planned("Is the attached structure the same as mp-149?", **one) == compared
+    cell = {"structure": "a.cif", "task": "supercell", "supercell": [2, 2, 1]}
+    assert planned("make a 2x2x1 supercell of it", **one) == [("structure", cell)]
+    near = {"structure": "a.cif", "task": "neighbours", "element": "Fe"}
+    assert planned("Feの配位数は?", **one) == [("structure", near)]
+    assert planned("What is it?", **one) == [("structure", {"structure": "a.cif", "task": "summary"})]
+    lines = {"structure": "a.cif", "task": "xrd", "wavelength": "MoKa"}
+    assert planned("添付構造のXRDピークは? (Mo線)", **one) == [("structure", lines)]
+
+
+def test_the_structure_of_a_formula_is_that_of_its_ground_state(assistant: Assistant) -> None:
+    answer = assistant.ask("What are the lattice parameters of NaCl?")
+    assert [(call["name"], call["arguments"].get("structure")) for call in answer.tool_calls] == [
+        ("materials", None),
+        ("structure", "mp-22862"),
+    ]
+    assert "lattice" in answer.text
+    assert "3." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("question", "expected", "difference"),
+    [
+        ("Which has the larger band gap, GaAs or Si?", "Si (mp-149) 0.6119 eV > GaAs (mp-2534)", "0.6119 eV - "),
+        ("GaAsとSiのバンドギャップを比較して", "の比較(それぞれ最も安定なレコード): Si (mp-149)", "0.6119 eV - "),
+        ("Is Al or Cu denser?", "Compared by density, each by its most stable record: Cu (mp-30)", " g/cm³ - "),
+        ("Which is more stable, rutile or anatase?", "; the lower, the more stable", " eV/atom - "),
+    ],
+)
+def test_materials_are_compared_by_their_ground_states(
+    assistant: Assistant, question: str, expected: str, difference: str
+) -> None:
+    answer = assistant.ask(question)
+    assert expected in answer.text
+    assert {claim.status for claim in answer.claims} == {"tool"}
+    assert difference in answer.tool_calls[-1]["arguments"]["expression"]
+
+
+def test_gaps_of_different_functionals_are_not_ranked(assistant: Assistant) -> None:
+    answer = assistant.ask("Compare the band gaps of Si and NiO")
+    assert "different functionals (PBE, PBE+U) and cannot be compared" in answer.text
+    assert not any(call["name"] == "calculator" for call in answer.tool_calls)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("What is the bulk modulus of mp-149?", "Not recorded for Si (records looked at: 1): bulk modulus"),
+        ("mp-149の体積弾性率は?", "記載がありません: 体積弾性率"),
+        ("What is the band gap of BaZrS3?", "No record of BaZrS3 is in the library"),
+        ("What is the band gap of wurtzite TiO2?", "No record of TiO2 is in the library"),
+        ("mp-99999999のバンドギャップは?", "mp-99999999のレコードはライブラリにありません"),
+        ("What is the thermal conductivity of mp-149?", "does not hold what was asked for: thermal conductivity"),
+        (
+            "What is the HSE06 band gap of mp-149?",
+            "No record gives a value by HSE06; those shown were computed with PBE",
+        ),
+        ("Is the gap of mp-149 direct or indirect?", "whether the gap is direct"),
+        ("perovskite compounds with a gap below 1 eV", "which was left aside: perovskite"),
+        ("Which materials have a density above 5 g/cm3?", "which was left aside: above 5 g/cm3"),
+    ],
+)
+def test_what_records_do_not_say_is_said(assistant: Assistant, question: str, told: str) -> None:
+    assert told in assistant.ask(question).text
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Is mp-149 stable?", "energy above hull 0 eV/atom (on the convex hull: stable, as computed for 0 K)"),
+        ("mp-149は安定ですか", "凸包からのエネルギー 0 eV/atom(凸包上、計算では0 Kで安定)"),
+        ("How many polymorphs of TiO2 are there?", "Ground state: TiO2"),
+        ("materials with a gap above 100 eV", "fits what was asked for (band gap ≥ 100 eV)"),
+        ("cubic compounds with a gap above 5 eV", "band gap ≥ 5 eV; cubic)"),
+        ("mp-149の空間群は?", "空間群 Fd-3m (No. 227), 立方晶"),
+    ],
+)
+def test_what_records_say_is_said_in_full(assistant: Assistant, question: str, told: str) -> None:
+    assert told in assistant.ask(question).text
+
+
+FE2O3 = """Fe2 O3
+1.0
+5.038 0.0 0.0
+-2.519 4.363 0.0
+0.0 0.0 13.772
+Fe O
+1 1
+direct
+0 0 0
+0.5 0.5 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "この構造について教えて",
+        "この構造の空間群と密度と格子定数は?",
+        "XRDピークは?",
+        "配位数は?",
+        "酸化数は?",
+        "原子位置は?",
+        "2x2x2のスーパーセルを作って",
+        "二つの構造を比較して",
+        "1.43 eVは何nmですか",
+        "0.5 eVは何kJ/molですか",
+    ],
+)
+def test_a_japanese_question_gets_what_tools_say_in_japanese(assistant: Assistant, question: str) -> None:
+    files = {"x.vasp": NACL, "y.vasp": FE2O3} if "二つ" in question else {"x.vasp": NACL}
+    answer = assistant.ask(question, attachments={} if "何" in question else files)
+    told = "\n".join(claim.text for claim in answer.claims)
+    assert told
+    english = re.findall(r"(?<![A-Za-z_.])[a-z]{3,}", told)
+    assert set(english) <= {"spglib", "vasp", "mol", "atom"}, told
 
 
 @pytest.mark.parametrize(

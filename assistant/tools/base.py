@@ -66,6 +66,7 @@ class ToolResult:
     error: str | None = None
     hint: str = ""
     seconds: float = 0.0
+    kind: str = ""  # of the error: the name of its class
 
     @property
     def text(self) -> str:

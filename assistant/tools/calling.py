@@ -50,7 +50,8 @@ def call(
         checked = tool.check(shown) if tool.check is not None else dict(shown)
         output = bounded(run_within(timeout_s, tool.run, checked), most_characters=most_characters)
     except MatlitError as error:
-        return ToolResult(name, shown, None, str(error), error.hint, time.perf_counter() - begun)
+        kind = type(error.__cause__ if isinstance(error.__cause__, MatlitError) else error).__name__
+        return ToolResult(name, shown, None, str(error), error.hint, time.perf_counter() - begun, kind)
     except OutOfTime:
         hint = "Ask for less: a smaller structure, fewer records"
         error_text = f"{name} took longer than {timeout_s:g} s and was left behind"
