@@ -113,14 +113,19 @@ class Work:
         return "zero-shot" if self.manner.strategy == "auto" else self.manner.strategy
 
     @property
+    def small(self) -> bool:
+        """Whether the model reads slowly, is easily led astray, and gives up soon."""
+        return is_small(self.model) or self.planned
+
+    @property
     def brief(self) -> bool:
         """Whether the model is asked in few words, as small ones are where no strategy was chosen."""
-        return self.planned and self.manner.strategy == "auto"
+        return self.small and self.manner.strategy == "auto"
 
     @property
     def by_steps(self) -> bool:
         """Whether each step is asked for by a JSON schema."""
-        return takes_steps(self.model) and not self.refused
+        return bool(_specs(self)) and takes_steps(self.model) and not self.refused
 
     @property
     def planned(self) -> bool:
@@ -136,22 +141,25 @@ class Work:
         return time.monotonic() - self.began >= self.manner.bounds.max_seconds
 
 
+def is_small(model: ChatModel) -> bool:
+    """Whether a model is taken for a small one: it runs on this machine, and takes no tools natively."""
+    return model.local and not model.native_tools
+
+
 def is_planned(model: ChatModel, loop: Loop) -> bool:
-    """Whether a planner chooses the tools: for models on this machine that take none natively, unless told else."""
-    if loop == "auto":
-        return model.local and not model.native_tools
-    return loop == "planned"
+    """Whether a planner chooses the tools: for small models, unless told else."""
+    return is_small(model) if loop == "auto" else loop == "planned"
 
 
 def gather(library: Library, found: Findings, model: ChatModel, manner: Manner) -> Sources:
     """Return the sources a model may cite, as many as suit it; none where what was found is too weak to answer from."""
     sources = Sources(library)
-    planned = is_planned(model, manner.loop)
+    small = is_small(model) or is_planned(model, manner.loop)
     # Larger models can say that weak passages do not answer; small ones answer from whatever they are shown.
-    if found.support.probability < (quoting.ANSWERS_ABOVE if planned else ANSWERS_ABOVE):
+    if found.support.probability < (quoting.ANSWERS_ABOVE if small else ANSWERS_ABOVE):
         return sources
     room = max(model.context_tokens - 2 * THINKING_TOKENS, 256)
-    if planned:
+    if small:
         sources.add_windows(found.ranked, tokens=min(manner.evidence_tokens or LOCAL_EVIDENCE_TOKENS, room))
     else:
         sources.add_passages(found, tokens=min(manner.evidence_tokens or EVIDENCE_TOKENS, room))
@@ -169,10 +177,10 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
     if says_nothing(text):
         if work.stopped:
             return so_far(work)
-        if work.planned and work.sources.all:  # small models give up on passages that do answer
+        if work.small and work.sources.all:  # small models give up on passages that do answer
             return (yield from quoted(work, text, prompts.UNANSWERED))
         return abstained(work)
-    if work.planned and is_echo(work.found.question.text, text):
+    if work.small and is_echo(work.found.question.text, text):
         return (yield from quoted(work, text, prompts.ECHO))
     return answered(work, checked, papers)
 
@@ -183,6 +191,8 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
 def data_of(work: Work) -> str:
     """Return sources, attachments' names and tool results, each marked as the data it is."""
     parts = [prompts.SOURCES.format(sources="\n".join(source.shown() for source in work.sources.all))]
+    if work.brief:
+        parts = [prompts.PASSAGES.format(passages="\n\n".join(source.briefly() for source in work.sources.all))]
     if not work.sources.all:
         parts = [] if work.results else [prompts.NO_SOURCES]
     if work.attachments:
@@ -196,13 +206,12 @@ def data_of(work: Work) -> str:
 def _conversation(work: Work) -> list[Message]:
     specs = _specs(work)
     system = prompts.system(work.strategy, language=work.language, tools=bool(specs))
-    if specs and work.by_steps:
-        system += instructions(specs)
     asked = prompts.question(work.found.question.text, data=data_of(work), language=work.language)
     if work.brief:
         system = prompts.BRIEF_SYSTEM[work.language]
-        passages = "\n\n".join(source.briefly() for source in work.sources.all)
-        asked = prompts.BRIEF[work.language].format(passages=passages, question=work.found.question.text)
+        asked = prompts.brief(work.found.question.text, data=data_of(work), language=work.language, steps=bool(specs))
+    if work.by_steps:
+        system += instructions(specs)
     examples = _examples(work) if work.strategy == "few-shot" else []
     work.trace.append(
         {
@@ -307,7 +316,7 @@ def _last_words(work: Work, messages: list[Message]) -> Generator[Event, None, s
 def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -> Generator[Event, None, Reply]:
     """One call of the model, its text as deltas; what looks like a call or like thinking is held back."""
     shown = Shown(thinks=work.strategy == "cot")
-    stepwise = bool(specs) and work.by_steps
+    stepwise = work.by_steps
     try:
         reply = yield from _stream(
             work, messages, shown, **({"schema": step_schema(specs)} if stepwise else {"tools": specs})
@@ -319,7 +328,7 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
         work.trace.append({"step": "no schema", "error": str(error)})
         return (yield from _write(work, messages, specs))
     work.usage += reply.usage
-    reply = read_step(reply, specs)
+    reply = read_step(reply, specs) if stepwise or specs else reply
     reply = with_written_calls(reply, specs)
     work.trace.append({"step": "model", "calls": [one.name for one in reply.tool_calls], "finish": reply.finish})
     if reply.tool_calls:

@@ -157,10 +157,10 @@ WITH_TOOLS = """
 - Look things up with the tools where the sources do not suffice, several at once where they do not depend on one \
 another. When you have what you need, answer in words."""
 WITH_STEPS = """
-- Work in steps. Each step is one JSON object and nothing else: {{"thought": "what is still needed", \
-"calls": [{{"name": "a tool", "arguments": {{}}}}], "answer": ""}}. Call tools where sources and results do not \
-suffice. When they do, leave "calls" empty and write the answer, in words and with its source numbers, into "answer".
-- These are the tools, one a line:
+- Work in steps. Each step is one JSON object and nothing else. Where sources and results do not suffice, call tools: \
+{{"thought": "what is needed", "calls": [{{"name": "a tool", "arguments": {{}}}}]}}. When they suffice, answer in \
+words, with source numbers: {{"thought": "what answers it", "answer": "the answer"}}.
+- The tools, each with its arguments (give only those you need):
 {tools}"""
 QUESTION = """{data}
 
@@ -181,9 +181,7 @@ BRIEF_SYSTEM: dict[Language, str] = {
 BRIEF: dict[Language, str] = {
     "en": """Answer the question from the passages.
 
-<passages>
-{passages}
-</passages>
+{data}
 
 Question: {question}
 Answer in one to three sentences, copying numbers and units, and end with the number of the passage in square \
@@ -191,15 +189,21 @@ brackets. If no passage answers the question, say so.
 Answer:""",
     "ja": """文章に基づいて質問に答えてください。
 
-<passages>
-{passages}
-</passages>
+{data}
 
 質問: {question}
 一文から三文で答え、数値と単位はそのまま写し、最後に文章の番号を [ ] で付けてください。\
 答えがなければ、そう書いてください。
 答え:""",
 }
+# A small model that works in steps has read the tools above, and decides now.
+BRIEF_STEP: dict[Language, str] = {
+    "en": "{data}\n\nQuestion: {question}\nNext step, as JSON: call a tool to compute, convert or look up, or answer in one to three sentences, copying "
+    "numbers and units from passages and results, each passage by its number in square brackets.",
+    "ja": "{data}\n\n質問: {question}\n次の一歩を JSON で: 計算・換算・検索が必要ならツールを呼び、十分なら一文から三文の日本語で答えてください。"
+    "数値と単位は文章や結果のまま写し、文章の番号を [ ] で付けてください。",
+}
+PASSAGES = "<passages>\n{passages}\n</passages>"
 NO_SOURCES = "<sources>\nNothing in the library is close to this question.\n</sources>"
 SOURCES = "<sources>\n{sources}\n</sources>"
 TOOL_RESULTS = "<tool_results>\n{results}\n</tool_results>"
@@ -274,6 +278,11 @@ def reached(bound: str, language: Language) -> str:
     """Return a bound such as "300 s" in the language of the answer."""
     number, _, unit = bound.partition(" ")
     return bound if language == "en" else number + _BOUNDS_JA.get(unit, unit)
+
+
+def brief(text: str, *, data: str, language: Language, steps: bool) -> str:
+    """Return the turn that holds the data and the question as a small model is asked, which may work in `steps`."""
+    return (BRIEF_STEP if steps else BRIEF)[language].format(data=data, question=text)
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:

@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(USUAL))
     parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--develop", action="store_true", help="ask as many others, which prompts may be made with")
     parser.add_argument("--seconds", type=float, default=540.0, help="stop after so long; run again to go on")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--overhead", action="store_true")
@@ -62,7 +63,8 @@ def main() -> None:
     elif options.report:
         report(options.rows)
     else:
-        run(options.library, options.rows, options.arms, count=options.count, seconds=options.seconds)
+        questions = for_developing(options.count) if options.develop else chosen(options.count)
+        run(options.library, options.rows, options.arms, questions=questions, seconds=options.seconds)
 
 
 def chosen(count: int = COUNT) -> list[GoldQuestion]:
@@ -70,11 +72,18 @@ def chosen(count: int = COUNT) -> list[GoldQuestion]:
     return random.Random(SEED).sample(read_questions(QUESTIONS), COUNT)[:count]
 
 
-def run(library: Path, rows: Path, arms: list[str], *, count: int, seconds: float) -> None:
+def for_developing(count: int = COUNT) -> list[GoldQuestion]:
+    """Return questions that are none of those."""
+    measured = {gold.id for gold in chosen()}
+    others = [gold for gold in read_questions(QUESTIONS) if gold.id not in measured]
+    return random.Random(SEED + 1).sample(others, COUNT)[:count]
+
+
+def run(library: Path, rows: Path, arms: list[str], *, questions: list[GoldQuestion], seconds: float) -> None:
     """Ask what has no row yet, until the time is up."""
     ends = time.monotonic() + seconds
     done = {(row["arm"], row["id"]) for row in read_rows(rows)}
-    left = [(arm, gold) for gold in chosen(count) for arm in arms if (arm, gold.id) not in done]
+    left = [(arm, gold) for gold in questions for arm in arms if (arm, gold.id) not in done]
     if not left:
         print("every question has its row")
         return
@@ -125,7 +134,7 @@ def bare(assistant: Assistant, model: ChatModel, gold: GoldQuestion) -> tuple[An
     sources = gather(assistant.library, found, model, Manner())
     language = found.question.language
     passages = "\n\n".join(source.briefly() for source in sources.all)
-    asked = prompts.BRIEF[language].partition("{question}")[0].format(passages=passages)
+    asked = prompts.BRIEF[language].partition("{question}")[0].format(data=prompts.PASSAGES.format(passages=passages))
     messages = [
         Message("system", prompts.BRIEF_SYSTEM[language]),
         Message("user", f"{asked}{gold.question}\n{ANSWER[language]}"),
