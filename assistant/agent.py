@@ -99,6 +99,7 @@ class Work:
     began: float = field(default_factory=time.monotonic)
     seen: dict[str, int] = field(default_factory=dict)
     refused: bool = False  # the server takes no schema
+    objection: str = ""  # to what the model last wrote; made once
     stopped: str = ""  # the bound that ended the work
     trace: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -182,6 +183,8 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
         return abstained(work)
     if work.small and is_echo(work.found.question.text, text):
         return (yield from quoted(work, text, prompts.ECHO))
+    if work.small and work.sources.all and checked.claims and not (checked.supported or work.results):
+        return (yield from quoted(work, text, prompts.NOT_BORNE_OUT))
     return answered(work, checked, papers)
 
 
@@ -194,7 +197,7 @@ def data_of(work: Work) -> str:
     if work.brief:
         parts = [prompts.PASSAGES.format(passages="\n\n".join(source.briefly() for source in work.sources.all))]
     if not work.sources.all:
-        parts = [] if work.results else [prompts.NO_SOURCES]
+        parts = [] if work.results or work.brief else [prompts.NO_SOURCES]
     if work.attachments:
         parts.append(prompts.ATTACHMENTS.format(names=", ".join(plain(name) for name in work.attachments)))
     if work.results:
@@ -205,11 +208,16 @@ def data_of(work: Work) -> str:
 
 def _conversation(work: Work) -> list[Message]:
     specs = _specs(work)
-    system = prompts.system(work.strategy, language=work.language, tools=bool(specs))
-    asked = prompts.question(work.found.question.text, data=data_of(work), language=work.language)
-    if work.brief:
-        system = prompts.BRIEF_SYSTEM[work.language]
-        asked = prompts.brief(work.found.question.text, data=data_of(work), language=work.language, steps=bool(specs))
+    text, data, language = work.found.question.text, data_of(work), work.language
+    if not work.brief:
+        system = prompts.system(work.strategy, language=language, tools=bool(specs))
+        asked = prompts.question(text, data=data, language=language)
+    elif specs:  # the tools are told in English, whatever the question's language: a server reads them once
+        system = prompts.BRIEF_SYSTEM["en"]
+        asked = prompts.brief_step(text, data=data, language=language, passages=bool(work.sources.all))
+    else:
+        system = prompts.BRIEF_SYSTEM[language]
+        asked = prompts.brief(text, data=data, language=language)
     if work.by_steps:
         system += instructions(specs)
     examples = _examples(work) if work.strategy == "few-shot" else []
@@ -266,6 +274,9 @@ def _loop(work: Work, messages: list[Message]) -> Generator[Event, None, str]:
             yield _stop(work, work.exhausted(), error=str(error))
             return prompts.NO_ANSWER
         calls = reply.tool_calls if specs else ()
+        if work.objection:
+            messages += [Message("assistant", reply.text), Message("user", work.objection)]
+            continue
         if not calls:
             return reply.text
         results = yield from _run_all(work, calls)
@@ -317,10 +328,11 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
     """One call of the model, its text as deltas; what looks like a call or like thinking is held back."""
     shown = Shown(thinks=work.strategy == "cot")
     stepwise = work.by_steps
+    must_call = bool(work.objection) and not work.results
+    work.objection = ""
+    asked = {"schema": step_schema(specs, must_call=must_call)} if stepwise else {"tools": specs}
     try:
-        reply = yield from _stream(
-            work, messages, shown, **({"schema": step_schema(specs)} if stepwise else {"tools": specs})
-        )
+        reply = yield from _stream(work, messages, shown, **asked)
     except ModelError as error:
         if not stepwise or type(error) is not ModelError:  # the subclasses say what else is wrong
             raise
@@ -334,9 +346,23 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
     if reply.tool_calls:
         return reply
     text = answer_part(reply.text, thinks=work.strategy == "cot")
-    if not shown.open and text:
+    if stepwise and specs and not shown.open:
+        work.objection = _objection(work, text)
+    if not shown.open and text and not work.objection:
         yield TextDelta(text)
     return replace(reply, text=text)
+
+
+def _objection(work: Work, text: str) -> str:
+    """Return what speaks against an answer of a small model, "" for nothing; said once, since it may stand by it."""
+    if not work.small or any(one["step"] == "objection" for one in work.trace):
+        return ""
+    results = [result.text for result in work.results if result.result is not None]
+    judged = check(text, work.sources, results, {}, question=work.found.question.text, language=work.language)
+    if judged.supported or (work.results and not judged.claims):
+        return ""
+    work.trace.append({"step": "objection", "to": text})
+    return prompts.OBJECTION[work.language].format(text=text)
 
 
 def _stream(work: Work, messages: Sequence[Message], shown: Shown, **asked: Any) -> Generator[Event, None, Reply]:

@@ -17,7 +17,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from assistant import journal, prompts, quoting
-from assistant.agent import Confirm, Manner, Work, gather, is_planned, work_out
+from assistant.agent import Confirm, Manner, Work, gather, is_planned, is_small, work_out
 from assistant.answer import Answer
 from assistant.attachments import Attachment, read_attachments
 from assistant.chat import ChatModel, Message, Usage, in_thread
@@ -29,6 +29,7 @@ from assistant.planner import plan
 from assistant.prompts import STRATEGIES, Strategy
 from assistant.question import understand
 from assistant.retrieve import Mode, Vector, search
+from assistant.sources import Sources
 from assistant.spoken import points_back, spoken_of
 from assistant.steps import Ran, run_steps
 from assistant.tools import Tool, ToolContext, all_tools
@@ -255,7 +256,9 @@ class Assistant:
         model = self.chat_model
         if model is not None and not is_planned(model, self.manner.loop):
             found = yield from self._search(asked, asked.question, spoken.subject)
-            return (yield from self._with_model(model, asked, found, tools))
+            # Passages beside the point lead a small model astray; the tools are told to it all the same.
+            passages = bool(made.papers) or not is_small(model)
+            return (yield from self._with_model(model, asked, found, tools, passages=passages))
         ran = yield from run_steps(made.steps, tools, language=language)
         if not made.papers:
             answer = quoting.from_tools(ran, language=language)
@@ -279,10 +282,17 @@ class Assistant:
         return found
 
     def _with_model(
-        self, model: ChatModel, asked: Asked, found: Findings, tools: dict[str, Tool], ran: Sequence[Ran] = ()
+        self,
+        model: ChatModel,
+        asked: Asked,
+        found: Findings,
+        tools: dict[str, Tool],
+        ran: Sequence[Ran] = (),
+        *,
+        passages: bool = True,
     ) -> Generator[Event, None, Answer]:
         manner = replace(self.manner, strategy=asked.strategy) if asked.strategy != "auto" else self.manner
-        sources = gather(self.library, found, model, manner)
+        sources = gather(self.library, found, model, manner) if passages else Sources(self.library)
         names = tuple(attachment.name for attachment in asked.attachments)
         work = Work(model, found, sources, tools, manner, names, asked.history, self._confirm, ran)
         if sources.all or not (work.planned or not tools):

@@ -11,17 +11,20 @@ from assistant.answer import Answer
 from assistant.checking import Checked
 from assistant.events import Event, Note
 from assistant.quoting import computed_note, said_by, tool_lines
-from assistant.steps import taken
+from assistant.steps import Ran, taken
 
 if TYPE_CHECKING:
     from assistant.agent import Work
 
 
 def answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
-    """Return the model's checked text, below what the planner's tools said."""
+    """Return the model's checked text, below what the planner's tools said, or those of a small model that strays."""
     cited = {citation.paper: papers[citation.paper] for citation in checked.citations if citation.paper in papers}
-    said = said_by(work.ran)
-    before = [*tool_lines(work.ran, work.language), *computed_note(work.ran, work.language), ""] if said else []
+    ran = work.ran
+    if work.small and any(claim.status == "unsupported" for claim in checked.claims):
+        ran = (*ran, *_taken(work))
+    said = said_by(ran)
+    before = [*tool_lines(ran, work.language), *computed_note(ran, work.language), ""] if said else []
     return replace(
         _unanswered(work),
         text="\n".join([*before, checked.text]),
@@ -32,7 +35,7 @@ def answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
 
 
 def quoted(work: Work, text: str, why: Mapping[prompts.Language, str]) -> Generator[Event, None, Answer]:
-    """Return the best sentences instead of a model's text that says nothing, or the question over again."""
+    """Return the best sentences instead of a model's text that says nothing, or nothing that holds."""
     yield Note(why[work.language])
     work.trace.append({"step": "quoted", "instead_of": text})
     library = work.sources.library
@@ -52,7 +55,7 @@ def quoted(work: Work, text: str, why: Mapping[prompts.Language, str]) -> Genera
 def so_far(work: Work) -> Answer:
     """Return what is known where a bound ended the work: what the tools said and the best sentences."""
     library, language = work.sources.library, work.language
-    ran = (*work.ran, *(taken(result, language=language) for result in work.results if result.name != "papers"))
+    ran = (*work.ran, *_taken(work))
     embedder, spec = library.info.embedder.name, work.model.spec
     answer = quoting.quote(
         library,
@@ -68,6 +71,11 @@ def so_far(work: Work) -> Answer:
         [prompts.OUT_OF_BOUNDS[language].format(reached=prompts.reached(work.stopped, language)), "", answer.text]
     )
     return replace(answer, text=text, usage=bare.usage, trace=bare.trace, tool_calls=bare.tool_calls, model=spec)
+
+
+def _taken(work: Work) -> tuple[Ran, ...]:
+    """Return the model's own calls as steps; what they found in papers is quoted elsewhere."""
+    return tuple(taken(result, language=work.language) for result in work.results if result.name != "papers")
 
 
 def abstained(work: Work) -> Answer:

@@ -112,6 +112,10 @@ CLOSEST: dict[Language, str] = {
     "en": "The passages that come closest, word for word:",
     "ja": "質問に最も近い箇所(原文のまま):",
 }
+NOT_BORNE_OUT: dict[Language, str] = {
+    "en": "What the model wrote is not in the passages, so the best of them are quoted instead.",
+    "ja": "モデルの答えは文章から確認できないため、代わりに最も近い箇所を原文のまま引用します。",
+}
 TRANSLATION: dict[Language, str] = {"en": "Translation: {text}", "ja": "訳: {text}"}
 PAGE: dict[Language, str] = {"en": "p. {page}", "ja": "{page}ページ"}
 BEFORE: dict[Language, str] = {"en": "Before it: {context}", "ja": "直前の文: {context}"}
@@ -157,10 +161,12 @@ WITH_TOOLS = """
 - Look things up with the tools where the sources do not suffice, several at once where they do not depend on one \
 another. When you have what you need, answer in words."""
 WITH_STEPS = """
-- Work in steps. Each step is one JSON object and nothing else. Where sources and results do not suffice, call tools: \
-{{"thought": "what is needed", "calls": [{{"name": "a tool", "arguments": {{}}}}]}}. When they suffice, answer in \
-words, with source numbers: {{"thought": "what answers it", "answer": "the answer"}}.
-- The tools, each with its arguments (give only those you need):
+
+You work in steps. Each step is one JSON object and nothing else, of one of two kinds:
+- to compute, convert or look something up: {{"calls": [{{"name": "…", "arguments": {{…}}}}]}}
+- once a passage or a tool's result answers the question: {{"answer": "…"}}
+Never compute in your head and never answer from memory: a value that stands in no passage and no result needs a tool.
+The tools, each with its arguments (give only those you need):
 {tools}"""
 QUESTION = """{data}
 
@@ -198,10 +204,22 @@ Answer:""",
 }
 # A small model that works in steps has read the tools above, and decides now.
 BRIEF_STEP: dict[Language, str] = {
-    "en": "{data}\n\nQuestion: {question}\nNext step, as JSON: call a tool to compute, convert or look up, or answer in one to three sentences, copying "
-    "numbers and units from passages and results, each passage by its number in square brackets.",
-    "ja": "{data}\n\n質問: {question}\n次の一歩を JSON で: 計算・換算・検索が必要ならツールを呼び、十分なら一文から三文の日本語で答えてください。"
-    "数値と単位は文章や結果のまま写し、文章の番号を [ ] で付けてください。",
+    "en": "{data}\n\nQuestion: {question}\nNext step, as JSON: {next}",
+    "ja": "{data}\n\n質問: {question}\n次の一歩を JSON で: {next}",
+}
+NEXT_STEP: dict[Language, str] = {
+    "en": "the call of a tool, or the answer, which copies numbers and units from a result.",
+    "ja": "ツールの呼び出し、または日本語の答え。数値と単位は結果のまま写してください。",
+}
+NEXT_STEP_WITH_PASSAGES: dict[Language, str] = {
+    "en": "the answer in one to three sentences, which copies numbers and units and ends with the number of its passage "
+    "in square brackets; or, where the passages do not hold it, the call of a tool.",
+    "ja": "日本語で一文から三文の答え。数値と単位はそのまま写し、最後に文章の番号を [ ] で付けてください。"
+    "文章に答えがなければ、ツールの呼び出し。",
+}
+OBJECTION: dict[Language, str] = {
+    "en": "No passage and no result says so: {text}\nCall the tool that can tell, or answer with what they say.",
+    "ja": "文章にも結果にも、次の根拠がありません: {text}\n調べられるツールを呼ぶか、文章や結果にあることで答えてください。",
 }
 PASSAGES = "<passages>\n{passages}\n</passages>"
 NO_SOURCES = "<sources>\nNothing in the library is close to this question.\n</sources>"
@@ -280,9 +298,15 @@ def reached(bound: str, language: Language) -> str:
     return bound if language == "en" else number + _BOUNDS_JA.get(unit, unit)
 
 
-def brief(text: str, *, data: str, language: Language, steps: bool) -> str:
-    """Return the turn that holds the data and the question as a small model is asked, which may work in `steps`."""
-    return (BRIEF_STEP if steps else BRIEF)[language].format(data=data, question=text)
+def brief(text: str, *, data: str, language: Language) -> str:
+    """Return the turn that holds the data and the question as a small model is asked that only writes."""
+    return BRIEF[language].format(data=data, question=text)
+
+
+def brief_step(text: str, *, data: str, language: Language, passages: bool) -> str:
+    """Return the turn that holds the data, with `passages` or without, and the question as a small model is asked."""
+    what = (NEXT_STEP_WITH_PASSAGES if passages else NEXT_STEP)[language]
+    return BRIEF_STEP[language].format(data=data, question=text, next=what).strip()
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:

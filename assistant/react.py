@@ -17,7 +17,6 @@ from assistant.chat import ChatModel, Message, Reply, ToolCall, ToolSpec, json_o
 from assistant.providers.base import calls_in_text
 
 MOST_CALLS = 4
-THOUGHT_CHARACTERS = 200
 
 
 def takes_steps(model: ChatModel) -> bool:
@@ -25,8 +24,8 @@ def takes_steps(model: ChatModel) -> bool:
     return model.json_schema and not model.native_tools
 
 
-def step_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
-    """Return the JSON schema of one step with `tools`: calls or an answer; without tools, an answer."""
+def step_schema(tools: Sequence[ToolSpec], *, must_call: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of one step with `tools`: calls, or else an answer; without tools, an answer."""
     answer = _step("answer", {"type": "string", "minLength": 1})
     if not tools:
         return answer
@@ -40,17 +39,12 @@ def step_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
         for tool in tools
     ]
     several = {"type": "array", "items": {"anyOf": calls}, "minItems": 1, "maxItems": MOST_CALLS}
-    return {"anyOf": [_step("calls", several), answer]}
+    calling = _step("calls", several)
+    return calling if must_call else {"anyOf": [calling, answer]}
 
 
 def _step(does: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    thought = {"type": "string", "maxLength": THOUGHT_CHARACTERS}
-    return {
-        "type": "object",
-        "properties": {"thought": thought, does: schema},
-        "required": ["thought", does],
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": {does: schema}, "required": [does], "additionalProperties": False}
 
 
 def instructions(tools: Sequence[ToolSpec]) -> str:

@@ -253,10 +253,10 @@ def test_a_call_written_as_text_is_a_call_where_the_model_has_no_better_way(ask)
     assert answer.tool_calls[0]["result"]["value"] == 2
 
 
-def step(answer: str = "", *made: tuple[str, object], thought: str = "") -> str:
+def step(answer: str = "", *made: tuple[str, object]) -> str:
     """Return what a model that is held to the schema of steps writes."""
     calls = [{"name": name, "arguments": arguments} for name, arguments in made]
-    return json.dumps({"thought": thought, "calls": calls, "answer": answer})
+    return json.dumps({"calls": calls} if calls else {"answer": answer})
 
 
 def without_tools(script: list[object], **more: object) -> ChatModel:
@@ -269,11 +269,13 @@ def without_tools(script: list[object], **more: object) -> ChatModel:
 
 def test_a_model_that_keeps_to_schemas_works_in_steps(ask) -> None:  # type: ignore[no-untyped-def]
     made = [("calculator", {"expression": "1+1"}), ("telescope", {})]
-    chat = without_tools([step("", *made, thought="add"), step(RIGHT)])
+    chat = without_tools([step("", *made), step(RIGHT)])
     answer, _ = ask(None, model=chat, manner=Manner(loop="tools"))
     first, second = chat.backend.requests
     assert first.tools == second.tools == ()
-    names = [each["properties"]["name"]["enum"] for each in first.schema["properties"]["calls"]["items"]["anyOf"]]
+    calling, answering = first.schema["anyOf"]
+    names = [each["properties"]["name"]["enum"] for each in calling["properties"]["calls"]["items"]["anyOf"]]
+    assert list(answering["properties"]) == ["answer"]
     assert ["calculator"] in names
     assert "calculator" in first.messages[0].content
     assert [message.role for message in second.messages] == ["system", "user", "assistant", "user"]
@@ -314,12 +316,59 @@ def test_a_server_that_refuses_the_schema_gets_tools_in_words(ask) -> None:  # t
     assert answer.text == RIGHT
 
 
-def test_endless_steps_end_at_a_bound(ask) -> None:  # type: ignore[no-untyped-def]
+def test_endless_steps_end_at_a_bound_where_only_an_answer_is_taken(ask) -> None:  # type: ignore[no-untyped-def]
     endless = [step("", ("calculator", {"expression": f"{n}+1"})) for n in range(3)]
-    chat = without_tools([*endless, RIGHT])
+    chat = without_tools([*endless, step(RIGHT)])
     answer, _ = ask(None, model=chat, manner=Manner(loop="tools", bounds=Bounds(max_steps=3)))
-    assert chat.backend.requests[-1].schema is None
+    assert list(chat.backend.requests[-1].schema["properties"]) == ["answer"]
     assert answer.text == RIGHT
+
+
+def test_a_step_that_ran_out_of_tokens_keeps_the_answer_begun_in_it(ask) -> None:  # type: ignore[no-untyped-def]
+    cut_off = Reply(step(f"{RIGHT} It then faded")[:-2], finish="length")
+    answer, _ = ask(None, model=without_tools([cut_off]), manner=Manner(loop="tools"))
+    assert answer.text.startswith(RIGHT)
+    assert "{" not in answer.text
+
+
+def test_an_answer_from_memory_is_objected_to_once_and_a_tool_has_to_be_called(
+    library: Library, embedder: Embedder
+) -> None:
+    from_memory, result = "It is 900 nm.", "It is 867.0 nm."
+    script = [step(from_memory), step("", ("calculator", {"expression": "1.43 eV to nm"})), step(result)]
+    chat = without_tools(script)
+    assistant = Assistant(library, chat, embedder=embedder, keep_journal=False, manner=Manner(loop="tools"))
+    *events, last = assistant.stream("Convert 1.43 eV to a wavelength in nm.")
+    first, second, third = chat.backend.requests
+    assert "anyOf" in first.schema
+    assert list(second.schema["properties"]) == ["calls"]
+    assert from_memory in second.messages[-1].content
+    assert "anyOf" in third.schema
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == result
+    assert isinstance(last, Answered)
+    assert "867.022" in last.answer.text  # 867.0 is not what the tool said: its own words stand above
+
+
+def test_a_small_model_is_shown_passages_only_where_papers_may_answer(ask) -> None:  # type: ignore[no-untyped-def]
+    script = [step("", ("calculator", {"expression": "1+1"})), step("2")]
+    for question, shown in (("What is 2.5 eV in nm?", False), (QUESTION, True)):
+        _, chat = ask(None, question, model=without_tools([*script]), manner=Manner(loop="tools"))
+        assert ("<passages>" in chat.backend.requests[0].messages[-1].content) == shown
+
+
+def test_the_tools_are_told_in_the_same_words_for_every_question(ask) -> None:  # type: ignore[no-untyped-def]
+    told = set()
+    for question in (QUESTION, "LiFePO4正極の0.1 Cにおける初期放電容量はいくらか。"):
+        _, chat = ask(None, question, model=without_tools([step(RIGHT)] * 3), manner=Manner(loop="tools"))
+        told.add(chat.backend.requests[0].messages[0].content)
+    assert len(told) == 1
+
+
+def test_what_a_small_model_makes_up_is_replaced_by_quotes(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask(None, model=without_tools(["The cathode delivered 999 mAh g−1 at 0.1 C [1]."]))
+    assert answer.text.startswith(prompts.NOT_BORNE_OUT["en"])
+    assert "163 mAh" in answer.text
+    assert "999" not in answer.text
 
 
 def test_a_small_model_gets_the_planners_results_and_writes_once(ask) -> None:  # type: ignore[no-untyped-def]
