@@ -29,6 +29,7 @@ FILLED = {
     "TRANSLATION": {"text"},
     "DIGEST": {"count"},
     "NOTHING_QUOTED": {"titles"},
+    "OUT_OF_BOUNDS": {"reached"},
     "STOPPED": {"reached", "done", "parts"},
     "LOOKED_FOR": {"terms"},
     "MISSING": {"terms"},
