@@ -212,14 +212,15 @@ NEXT_STEP: dict[Language, str] = {
     "ja": "ツールの呼び出し、または日本語の答え。数値と単位は結果のまま写してください。",
 }
 NEXT_STEP_WITH_PASSAGES: dict[Language, str] = {
-    "en": "the answer in one to three sentences, which copies numbers and units and ends with the number of its passage "
-    "in square brackets; or, where the passages do not hold it, the call of a tool.",
+    "en": "the answer in one to three sentences, which copies numbers and units and ends with the number of its "
+    "passage in square brackets; or, where the passages do not hold it, the call of a tool.",
     "ja": "日本語で一文から三文の答え。数値と単位はそのまま写し、最後に文章の番号を [ ] で付けてください。"
     "文章に答えがなければ、ツールの呼び出し。",
 }
 OBJECTION: dict[Language, str] = {
     "en": "No passage and no result says so: {text}\nCall the tool that can tell, or answer with what they say.",
-    "ja": "文章にも結果にも、次の根拠がありません: {text}\n調べられるツールを呼ぶか、文章や結果にあることで答えてください。",
+    "ja": "文章にも結果にも、次の根拠がありません: {text}\n"
+    "調べられるツールを呼ぶか、文章や結果にあることで答えてください。",
 }
 PASSAGES = "<passages>\n{passages}\n</passages>"
 NO_SOURCES = "<sources>\nNothing in the library is close to this question.\n</sources>"

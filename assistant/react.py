@@ -53,7 +53,7 @@ def instructions(tools: Sequence[ToolSpec]) -> str:
 
 
 def described(tool: ToolSpec) -> str:
-    """Return a tool in words: small models read slowly, and its JSON schema, which binds the reply, is twice as long."""
+    """Return a tool in words: models that read slowly need not read its JSON schema, which is twice as long."""
     required = tool.parameters.get("required", ())
     lines = [f"{tool.name}: {' '.join(tool.description.split())}"]
     for name, schema in tool.parameters.get("properties", {}).items():
