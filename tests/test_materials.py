@@ -14,14 +14,12 @@ import pytest
 
 from ingest.errors import BadInput
 from ingest.materials import (
-    INSERT_ELEMENT,
     INSERT_MATERIAL,
     MATERIALS_SCHEMA,
     BadRecord,
     Material,
     composition,
     crystal_system,
-    element_rows,
     find,
     formula_key,
     lattice_matrix,
@@ -350,7 +348,6 @@ def connection(shared_data: Path) -> sqlite3.Connection:
     opened.executescript(MATERIALS_SCHEMA)
     for material in parse_records(shared_data / "materials" / "mp_summary_llm4mat.jsonl"):
         opened.execute(INSERT_MATERIAL, row(material))
-        opened.executemany(INSERT_ELEMENT, element_rows(material))
     return opened
 
 

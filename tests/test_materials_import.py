@@ -302,7 +302,7 @@ def test_other_processes_index_the_same(tmp_path: Path, monkeypatch: pytest.Monk
             made.append(
                 [
                     connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
-                    for table in ("terms", "chunk_elements", "chunk_formulas", "lexicon", "material_elements")
+                    for table in ("terms", "chunk_elements", "chunk_formulas", "lexicon", "materials")
                 ]
             )
     assert made[0] == made[1]
@@ -486,9 +486,6 @@ def test_records_are_removed_with_all_that_makes_them_found(tmp_path: Path, libr
         "mp-4",
         "mp-5",
     }
-    with library.reading() as connection:
-        elements = connection.execute("SELECT DISTINCT element FROM material_elements ORDER BY element").fetchall()
-    assert [each[0] for each in elements] == ["Cl", "Na"]
 
 
 def test_records_are_removed_by_id_or_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

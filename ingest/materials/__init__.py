@@ -22,7 +22,6 @@ from ingest.materials.record import (
 )
 from ingest.materials.store import (
     DEFAULT_SORT,
-    INSERT_ELEMENT,
     INSERT_MATERIAL,
     MATERIALS_SCHEMA,
     SORTS,
@@ -30,7 +29,6 @@ from ingest.materials.store import (
     Polymorphs,
     count,
     delete,
-    element_rows,
     find,
     ids_of_source,
     insert,
@@ -45,7 +43,6 @@ __all__ = [
     "CRYSTAL_SYSTEMS",
     "DEFAULT_SORT",
     "FORMATS",
-    "INSERT_ELEMENT",
     "INSERT_MATERIAL",
     "MATERIALS_PROJECT",
     "MATERIALS_PROJECT_DOI",
@@ -64,7 +61,6 @@ __all__ = [
     "count",
     "crystal_system",
     "delete",
-    "element_rows",
     "find",
     "formula_key",
     "ids_of_source",

@@ -50,19 +50,12 @@ CREATE INDEX IF NOT EXISTS materials_by_facts ON materials (
     elements, nelements, nsites, band_gap_ev, e_above_hull_ev_per_atom, spacegroup_number, spacegroup_symbol,
     crystal_system, formula_key, formula_pretty, formation_energy_ev_per_atom, density_g_cm3, volume_a3, k_vrh_gpa
 );
-CREATE TABLE IF NOT EXISTS material_elements (
-    element TEXT NOT NULL,
-    material_id TEXT NOT NULL REFERENCES materials ON DELETE CASCADE,
-    PRIMARY KEY (element, material_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS material_elements_by_material ON material_elements (material_id);
 """
 
 _FIELDS = tuple(field.name for field in fields(Material))
 COLUMNS = (*_FIELDS, "formula_key", "nelements")
 _values = attrgetter(*_FIELDS)
 INSERT_MATERIAL = f"INSERT OR REPLACE INTO materials ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-INSERT_ELEMENT = "INSERT OR IGNORE INTO material_elements (element, material_id) VALUES (?, ?)"
 SELECT_MATERIAL = f"SELECT {', '.join(COLUMNS)} FROM materials"
 SELECT_FACTS = SELECT_MATERIAL.replace("structure_json", "x'' AS structure_json")
 
@@ -82,25 +75,14 @@ def row(material: Material) -> tuple[object, ...]:
     )
 
 
-def element_rows(material: Material) -> list[tuple[str, str]]:
-    """Return the rows of the element link table, for `INSERT_ELEMENT`."""
-    return [(element, material.material_id) for element in material.elements]
-
-
 def insert(connection: sqlite3.Connection, records: Sequence[Material]) -> None:
     """Add or replace records, not their chunks."""
-    ids = [(record.material_id,) for record in records]
-    connection.executemany("DELETE FROM material_elements WHERE material_id = ?", ids)
     connection.executemany(INSERT_MATERIAL, map(row, records))
-    links = sorted(link for record in records for link in element_rows(record))
-    connection.executemany(INSERT_ELEMENT, links)
 
 
 def delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
     """Take records out, not their chunks."""
-    rows = [(each,) for each in ids]
-    connection.executemany("DELETE FROM material_elements WHERE material_id = ?", rows)
-    connection.executemany("DELETE FROM materials WHERE material_id = ?", rows)
+    connection.executemany("DELETE FROM materials WHERE material_id = ?", [(each,) for each in ids])
 
 
 def sources(connection: sqlite3.Connection) -> dict[str, int]:
