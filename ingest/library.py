@@ -185,15 +185,15 @@ class Library:
             return [row[0] for row in connection.execute("SELECT id FROM chunks ORDER BY id")]
 
     def material(self, material_id: str) -> Material:
-        """Return one materials record."""
+        """Return one materials record; "149" and "MP-149" are mp-149. Raises NotInLibrary with the next command."""
+        asked = materials.asked_id(material_id)
         with self.reading() as connection:
-            found = materials.find(connection, material_ids=[material_id])
+            found = materials.find(connection, material_ids=[material_id, asked])
         if not found:
             raise NotInLibrary(
-                f"no material {material_id!r} in the library {self.info.path}",
-                hint="Look for it: matlit materials search --formula F; bring records in: matlit materials import FILE",
+                f"no material {material_id!r} in the library {self.info.path}", hint=materials.how_to_get(asked)
             )
-        return found[0]
+        return next((each for each in found if each.material_id == material_id), found[0])
 
     def materials(self, **where: Any) -> list[Material]:
         """Return materials records, all or those that `ingest.materials.find` finds with `where`."""

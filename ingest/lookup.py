@@ -15,12 +15,12 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from difflib import SequenceMatcher
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import OfflineError
 from ingest.records import Metadata
+from ingest.retry_after import parse_retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -161,13 +161,8 @@ def _get(client: httpx.Client, url: str, parameters: Mapping[str, str]) -> dict[
 
 def _wait_s(retry_after: str, attempt: int) -> float:
     """Return how long to wait: as the service says (seconds or a date, RFC 9110, 10.2.3), else 1, 2, 4 … seconds."""
-    if retry_after.strip().isdigit():
-        return min(float(retry_after), LONGEST_WAIT_S)
-    try:
-        until = parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except ValueError:
-        return float(2 ** (attempt - 1))
-    return min(max(until, 0.0), LONGEST_WAIT_S)
+    asked = parse_retry_after(retry_after)
+    return float(2 ** (attempt - 1)) if asked is None else min(asked, LONGEST_WAIT_S)
 
 
 def _best(title: str, candidates: Iterator[Metadata]) -> Metadata | None:

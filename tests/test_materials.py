@@ -330,7 +330,7 @@ def test_oxides_and_fluorides_of_some_metals_have_a_hubbard_term(tmp_path: Path,
 def test_the_functional_of_a_foreign_database_is_not_guessed(tmp_path: Path) -> None:
     record = {"material_id": "jvasp-1", "formula_pretty": "Si", "band_gap": 1.0}
     material = next(parse_records(written(tmp_path / "m.jsonl", record)))
-    assert (material.band_gap_functional, material.source) == ("", "")
+    assert (material.band_gap_functional, material.source) == ("", "m.jsonl")  # the file is all that is known
 
 
 def test_the_chunk_is_of_kind_material_and_its_id_depends_on_the_recipe(silicon: Material) -> None:

@@ -273,3 +273,72 @@ def test_without_a_key_the_next_step_is_said(run: Callable[..., tuple[int, str, 
     assert "MP_API_KEY is not set" in err
     assert "materialsproject.org/api" in err
     assert "everything" in run("download", "--no-vectors")[2]
+
+
+def test_records_are_fetched_by_their_ids_and_those_that_there_are_none_of_are_told(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MaterialsProject(documents(6)) as server:
+        monkeypatch.setenv("MP_API_KEY", KEY)
+        monkeypatch.setenv("MP_API_ENDPOINT", server.url)
+        code, out, _ = run("download", "mp-1002", "1003", "MP-9999", "--no-vectors")
+        assert (code, out.split(";")[0]) == (2, "2 added, 0 updated, 0 unchanged, 1 failed")
+        assert "the Materials Project has no record 'mp-9999'" in out
+        assert run("download", "mp-1004", "--chemsys", "Na-Cl")[0] == 1
+    assert [query["material_ids"] for _, query in server.seen if "material_ids" in query] == ["mp-1002,mp-1003,mp-9999"]
+    assert optimade_filter(Query(ids=("1", "2"))) == '(id="1" OR id="2")'
+
+
+def test_fields_that_there_are_none_of_are_refused_at_once(tmp_path: Path) -> None:
+    waits: list[float] = []
+    query = Query(chemsys="Na-Cl", fields=("band_gap", "colour"))
+    with MaterialsProject(documents(3)) as server, pytest.raises(BadInput, match="no fields \\['colour'\\]") as caught:
+        download_mp(query, tmp_path, key=KEY, endpoint=server.url, sleep=waits.append)
+    assert "band_gap, bulk_modulus" in caught.value.hint
+    assert waits == []
+
+
+def test_a_server_that_is_not_there_is_named_without_noise(tmp_path: Path) -> None:
+    with MaterialsProject([]) as gone:
+        url = gone.url
+    with pytest.raises(DownloadError, match="cannot be reached: Connection refused") as caught:
+        download_mp(QUERY, tmp_path, key=KEY, endpoint=url, sleep=lambda _: None)
+    assert len(str(caught.value)) < 100
+    with pytest.raises(DownloadError, match="cannot be reached"):
+        download_optimade(url, QUERY, tmp_path, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("header", "waited"), [("7", 7.0), ("120", 120.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", 1.0)]
+)
+def test_what_a_busy_server_asks_for_is_waited_for(tmp_path: Path, header: str, waited: float) -> None:
+    waits: list[float] = []
+    with Optimade(entries(1), faults=("429",), rate=1.0) as server:
+        server.retry_after = header
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            server.faults = ()
+
+        download_optimade(server.url, QUERY, tmp_path, sleep=sleep)
+    assert waits == [pytest.approx(waited, rel=0.26)]
+
+
+def test_a_wait_of_hours_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with Optimade(entries(1), faults=("429",), rate=1.0) as server:
+        server.retry_after = "7200"
+        with pytest.raises(DownloadError, match="wait 7,200 s"):
+            download_optimade(server.url, QUERY, tmp_path, sleep=waits.append)
+    assert waits == []
+
+
+def test_a_provider_that_does_not_name_itself_is_named_by_its_host(tmp_path: Path) -> None:
+    class Nameless(Optimade):
+        def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Any:
+            status, document, more = super().answer(path, query, headers)
+            return status, {key: value for key, value in document.items() if key != "meta"}, more
+
+    with Nameless(entries(1)) as server:
+        [made] = parse_records(download_optimade(server.url, QUERY, tmp_path).records)
+    assert (made.material_id, made.source) == ("127.0.0.1-0", "127.0.0.1")

@@ -415,7 +415,7 @@ def test_filters_sort_and_refuse(tools: dict[str, Tool]) -> None:
     assert found(materials, crystal_system="Cubic", nelements=2).sources == ("mp-1960",)
     for wrong, error in [
         ({"elements": ["Xx"]}, "'Xx' is no chemical element"),
-        ({"formula": "hello"}, "not a formula"),
+        ({"formula": "hello"}, "no formula and names no compound"),
         ({"crystal_system": "round"}, "no crystal system"),
         ({"band_gap_min_ev": 3, "band_gap_max_ev": 1}, "runs backwards"),
         ({"spacegroup": "231"}, "no space group"),

@@ -202,6 +202,7 @@ def run_materials_import(
 def run_materials_download(
     settings: Settings,
     *,
+    ids: Sequence[str],
     elements: str,
     chemsys: str,
     formula: str,
@@ -215,13 +216,15 @@ def run_materials_download(
 ) -> ImportReport:
     """Download records into the library in force; what had come before an interruption is used."""
     from assistant.tools.materials import make_filter
-    from ingest.materials.download import Query
+    from ingest.materials import asked_id
+    from ingest.materials.download import Query, missing
     from ingest.materials.from_mp import download_mp
     from ingest.materials.from_optimade import download_optimade
     from ingest.materials.importing import import_materials
 
     checked = make_filter(elements=elements.replace("-", ",").split(","), chemsys=chemsys, formula=formula)
     query = Query(
+        ids=tuple(dict.fromkeys(map(asked_id, ids))),
         elements=tuple(sorted(checked.elements)),
         chemsys=checked.chemsys,
         formula=checked.formula,
@@ -240,6 +243,8 @@ def run_materials_download(
             key, endpoint = os.environ.get("MP_API_KEY", ""), os.environ.get("MP_API_ENDPOINT", "")
             kept = download_mp(query, folder, key=key, endpoint=endpoint, tell=progress.downloaded)
         report = import_materials(library, kept.files(), embedder=embedder, on_progress=progress.imported)
+        for failure in missing(query, kept, optimade or "the Materials Project"):
+            report.fail(failure)
     kept.remove()
     return report
 
@@ -262,6 +267,9 @@ def search_materials(
         e_above_hull_max=filters["hull_max"],
         spacegroup=filters["spacegroup"],
         crystal_system=filters["crystal_system"],
+        conditions=filters["where"],
+        functional=filters["functional"],
+        name=filters["name"],
     )
     with library.reading() as connection:
         return search(connection, where, sort=sort, descending=descending, limit=limit)
@@ -290,7 +298,7 @@ def chosen_materials(library: Library, ids: Sequence[str], source: str | None) -
 
 
 def parse_range(text: str | None, option: str) -> tuple[float | None, float | None] | None:
-    """Read `1..3`, `1..`, `..3` or `2`. Raises BadInput where it is none, or runs backwards."""
+    """Read `1..3`, `1..`, `..3` or `2`; numbers only, in the option's unit. Raises BadInput where it is none."""
     if text is None:
         return None
     first, dots, last = text.partition("..")
@@ -300,7 +308,7 @@ def parse_range(text: str | None, option: str) -> tuple[float | None, float | No
     except ValueError:
         low = high = None
     if low is None and high is None:
-        raise BadInput(f"{option} {text!r} is no range", hint=f"Write {option} 1..3, 1.., ..3 or 2")
+        raise BadInput(f"{option} {text!r} is no range", hint=f"Write {option} 1..3, 1.., ..3 or 2, without a unit")
     if low is not None and high is not None and low > high:
         raise BadInput(f"{option} {text!r} runs backwards", hint=f"Write {option} {last}..{first}")
     return low, high

@@ -21,15 +21,14 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from assistant.offline import refused
 from ingest.errors import ModelError
+from ingest.retry_after import parse_retry_after
 from ingest.settings import KEYS
 
 SERVER_KEY = "MATLIT_SERVER_KEY"  # of a server that speaks OpenAI's protocol but is not OpenAI's
@@ -265,14 +264,4 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds a response asks to wait: `Retry-After` as seconds or date (RFC 9110), or in milliseconds."""
     if (text := headers.get("retry-after-ms", "")).replace(".", "", 1).isdigit():
         return float(text) / 1000
-    text = headers.get("retry-after", "").strip()
-    if text.replace(".", "", 1).isdigit():
-        return float(text)
-    return _until(text) if text else None
-
-
-def _until(date: str) -> float | None:
-    try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
-    except ValueError:
-        return None
+    return parse_retry_after(headers.get("retry-after", ""))

@@ -31,6 +31,8 @@ def read_attachment(path: Path) -> tuple[str, str]:
     """
     import gzip
 
+    from ingest.materials.files import decode
+
     try:
         if path.stat().st_size > MOST_FILE_BYTES:
             raise BadInput(f"{str(path)!r} is larger than {MOST_FILE_BYTES // 2**20} MB", hint=HOW)
@@ -40,12 +42,11 @@ def read_attachment(path: Path) -> tuple[str, str]:
         raise BadInput(f"there is no file {str(path)!r} to attach", hint="Check the path") from None
     except (OSError, EOFError) as error:
         raise BadInput(f"{str(path)!r} cannot be attached: {error}") from error
-    if b"\0" in data[:4096]:
+    if data.startswith(b"PK\x03\x04"):
+        raise BadInput(f"{str(path)!r} is a zip archive", hint="Unpack it and attach the files in it")
+    if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadInput(f"{str(path)!r} is no text file", hint="Attach structures as CIF, POSCAR or pymatgen JSON")
-    try:
-        return path.name, data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return path.name, data.decode("latin-1")  # older CIF files
+    return path.name, decode(data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
     from ingest.library import Library
     from ingest.materials import Material, MaterialFilter
 
-Sort = Literal["e_above_hull", "band_gap", "formation_energy", "density", "volume", "k_vrh", "nsites", "formula", "id"]
-STABLE_EV_PER_ATOM = 0.0  # on the convex hull
+Sort = Literal[
+    "e_above_hull", "band_gap", "formation_energy", "energy", "density", "volume", "magnetisation", "k_vrh", "g_vrh",
+    "nsites", "formula", "id",
+]  # fmt: skip
+STABLE_EV_PER_ATOM = 1e-6  # on the convex hull: energies have five digits, and sums of them rounding errors
 MOST_RECORDS = 50
 NO_LIBRARY = "Open one with materials records: matlit materials import FILE, then ask again with --library DIR"
 
@@ -35,6 +39,9 @@ def make(context: ToolContext) -> Tool:
         stable: bool = False,
         spacegroup: str = "",
         crystal_system: str = "",
+        where: list[str] = [],  # noqa: B006 - read only
+        functional: str = "",
+        direct_gap: bool | None = None,
         sort: Sort = "e_above_hull",
         descending: bool = False,
         limit: int = 10,
@@ -58,6 +65,9 @@ def make(context: ToolContext) -> Tool:
             stable: only materials on the convex hull
             spacegroup: symbol such as Fd-3m, or number such as 227
             crystal_system: such as cubic
+            where: other bounds, such as ["k_vrh > 300", "density 2..5"]; so for volume, formation_energy, magnetisation
+            functional: of the band gap, such as PBE or HSE06
+            direct_gap: true for direct, false for indirect band gaps
             sort: what to order by, unknown values last
             descending: largest first
             limit: how many records to return, 50 at most
@@ -66,8 +76,8 @@ def make(context: ToolContext) -> Tool:
         if material_id.strip():
             return _one(library, material_id.strip())
         if stable:
-            e_above_hull_max_ev_per_atom = min(e_above_hull_max_ev_per_atom or 0.0, STABLE_EV_PER_ATOM)
-        where = make_filter(
+            e_above_hull_max_ev_per_atom = STABLE_EV_PER_ATOM
+        chosen = make_filter(
             formula=formula,
             chemsys=chemsys,
             elements=elements,
@@ -77,10 +87,12 @@ def make(context: ToolContext) -> Tool:
             e_above_hull_max=e_above_hull_max_ev_per_atom,
             spacegroup=spacegroup,
             crystal_system=crystal_system,
+            conditions=where,
+            functional=functional,
+            direct_gap=direct_gap,
+            name=name,
         )
-        if name.strip():
-            return _named(library, name.strip(), where)
-        return _search(library, where, sort=sort, descending=descending, limit=limit)
+        return _search(library, chosen, sort=sort, descending=descending, limit=limit)
 
     return from_function(materials, read_only=True)
 
@@ -97,31 +109,65 @@ def make_filter(
     e_above_hull_max: float | None = None,
     spacegroup: str = "",
     crystal_system: str = "",
+    conditions: Sequence[str] = (),
+    functional: str = "",
+    direct_gap: bool | None = None,
+    name: str = "",
 ) -> MaterialFilter:
-    """Return the filter, its words checked.
+    """Return the filter, its words checked; `conditions` are those of `parse_condition`.
 
     Raises:
         BadInput: a formula, element, space group or crystal system that is none, or a range that runs backwards.
     """
-    from ingest.materials import MaterialFilter, formula_key
+    from ingest.materials import MaterialFilter, find_spacegroup, parse_condition
 
-    if formula.strip():
-        formula_key(formula)
-    group = spacegroup.strip()
-    if group.isdigit() and not 1 <= int(group) <= 230:
-        raise BadInput(f"{group} is no space group", hint="Give a number from 1 to 230, or a symbol such as Fd-3m")
+    group = find_spacegroup(spacegroup)
+    if spacegroup.strip() and group is None:
+        raise BadInput(f"{spacegroup!r} is no space group", hint="Give 1 to 230, or a symbol such as Fd-3m")
     return MaterialFilter(
-        formula=formula.strip(),
-        chemsys="-".join(_symbols(chemsys.replace(",", "-").split("-"))),
+        formula=_formula(formula),
+        chemsys="-".join(_symbols(re.split(r"[-,、/\s]+", chemsys))),
         elements=frozenset(_symbols(elements)),
         without=frozenset(_symbols(exclude)),
         nelements=nelements,
         nsites=nsites,
         band_gap_ev=_checked(band_gap_ev, "band gap"),
-        e_above_hull_ev_per_atom=None if e_above_hull_max is None else (None, e_above_hull_max),
-        spacegroup=int(group) if group.isdigit() else group or None,
+        e_above_hull_ev_per_atom=None if e_above_hull_max is None else (None, e_above_hull_max or STABLE_EV_PER_ATOM),
+        spacegroup=group,
         crystal_system=_system(crystal_system),
+        functional=functional.strip(),
+        direct_gap=direct_gap,
+        name=name.strip(),
+        numbers=tuple(map(parse_condition, conditions)),
     )
+
+
+def _formula(given: str) -> str:
+    """Return a formula, also that of a compound in words. Raises BadInput where it is none."""
+    from ingest.materials import formula_key
+
+    word = given.strip()
+    try:
+        if word:
+            formula_key(word)
+    except BadInput as error:
+        compound = _compound(word)
+        if not compound and "no element" in str(error):
+            raise
+        if not compound:
+            told = f"{word!r} is no formula and names no compound"
+            raise BadInput(told, hint=f"{error.hint}; capitals count: Co, CO") from error
+        return compound
+    return word
+
+
+def _compound(words: str) -> str:
+    """Return the formula of "titanium dioxide", "LFP", "silicon"; "" where all the words are not one known name."""
+    from assistant.synonyms import named
+    from ingest.elements import NAMES
+
+    compounds = [each for each in named(words) if each.end - each.start == len(words)]
+    return compounds[0].formula if compounds else NAMES.get(words.lower(), "")
 
 
 def _symbols(given: Sequence[str]) -> list[str]:
@@ -136,10 +182,18 @@ def _symbols(given: Sequence[str]) -> list[str]:
     return found
 
 
+_SYSTEMS = {  # other names
+    **{"rhombohedral": "trigonal", "anorthic": "triclinic", "isometric": "cubic", "三斜晶": "triclinic"},
+    **{"単斜晶": "monoclinic", "斜方晶": "orthorhombic", "直方晶": "orthorhombic", "正方晶": "tetragonal"},
+    **{"三方晶": "trigonal", "菱面体晶": "trigonal", "六方晶": "hexagonal", "立方晶": "cubic", "等軸晶": "cubic"},
+}
+
+
 def _system(word: str) -> str:
     from ingest.materials import CRYSTAL_SYSTEMS
 
-    system = word.strip().lower()
+    system = word.strip().lower().removesuffix("系")
+    system = _SYSTEMS.get(system, system)
     if system and system not in CRYSTAL_SYSTEMS:
         raise BadInput(f"{word!r} is no crystal system", hint=f"Known are {', '.join(CRYSTAL_SYSTEMS)}")
     return system
@@ -194,22 +248,9 @@ def _one(library: Library, material_id: str) -> ToolOutput:
     try:
         material = library.material(material_id)
     except NotInLibrary as error:
-        hint = "Bring records in: matlit materials import FILE, or matlit materials download --formula F"
-        raise BadInput(str(error), hint=hint) from error
+        raise BadInput(str(error), hint=error.hint) from error
     data = {"count": 1, "records": [material.to_json()]}
     return ToolOutput(data, f"{describe(material)}\n{_caveat([material])}".strip(), (material.material_id,))
-
-
-def _named(library: Library, name: str, where: MaterialFilter) -> ToolOutput:
-    from ingest.materials import find
-
-    with library.reading() as connection:
-        found = [
-            each
-            for each in find(connection, where, structures=False)
-            if name.casefold() in (known.casefold() for known in each.names)
-        ]
-    return _output(found[:MOST_RECORDS], total=len(found), extra={}, lines=[])
 
 
 def _search(library: Library, where: MaterialFilter, *, sort: str, descending: bool, limit: int) -> ToolOutput:

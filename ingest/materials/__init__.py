@@ -6,6 +6,8 @@ not needed here.
 """
 
 from ingest.materials.cells import lattice_matrix
+from ingest.materials.conditions import parse_condition
+from ingest.materials.fields import asked_id
 from ingest.materials.files import SUFFIXES, parse_records
 from ingest.materials.formats import FORMATS, convert
 from ingest.materials.formula import composition, formula_key, reduced_formula
@@ -20,6 +22,7 @@ from ingest.materials.record import (
     crystal_system,
     merged,
 )
+from ingest.materials.spacegroups import find_spacegroup
 from ingest.materials.store import (
     DEFAULT_SORT,
     INSERT_MATERIAL,
@@ -30,6 +33,7 @@ from ingest.materials.store import (
     count,
     delete,
     find,
+    how_to_get,
     ids_of_source,
     insert,
     polymorphs,
@@ -56,17 +60,21 @@ __all__ = [
     "MaterialFilter",
     "Polymorphs",
     "Quantity",
+    "asked_id",
     "composition",
     "convert",
     "count",
     "crystal_system",
     "delete",
     "find",
+    "find_spacegroup",
     "formula_key",
+    "how_to_get",
     "ids_of_source",
     "insert",
     "lattice_matrix",
     "merged",
+    "parse_condition",
     "parse_records",
     "polymorphs",
     "reduced_formula",

@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingest.errors import BadInput, MatlitError
+from ingest.materials.fields import asked_id
+from ingest.materials.importing import ImportFailure
 
 TIMES = 7
 FIRST_WAIT_S = 1.0
 MOST_WAIT_S = 60.0
+MOST_ASKED_S = 900.0  # what a server asks for is waited for, up to a quarter of an hour
 
 T = TypeVar("T")
 Range = tuple[float | None, float | None]
@@ -34,6 +37,10 @@ class DownloadError(MatlitError):
 
     hint = "What has come is kept: run the same command again to go on"
     retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.retry_after_s = retry_after_s
 
 
 class KeyRefused(DownloadError):
@@ -47,6 +54,7 @@ class KeyRefused(DownloadError):
 class Query:
     """Which records to download; ranges are inclusive, None is an open end. `fields` come on top of the id."""
 
+    ids: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
     chemsys: str = ""
     formula: str = ""
@@ -57,10 +65,13 @@ class Query:
 
     def refuse_everything(self) -> None:
         """Raise BadInput where nothing restricts the query: whole databases are not fetched by the page."""
-        if not (self.elements or self.chemsys or self.formula or self.nsites or self.band_gap_ev):
+        filters = self.elements or self.chemsys or self.formula or self.nsites or self.band_gap_ev
+        if self.ids and filters:
+            raise BadInput("ids and filters were given", hint="Give one of the two: records are known by their ids")
+        if not (self.ids or filters):
             raise BadInput(
                 "a download of everything was asked for",
-                hint="Restrict it: --chemsys Li-Fe-P-O, --elements Li,O, --formula TiO2, --nsites ..20, --band-gap 1..",
+                hint="Restrict it: mp-149, --chemsys Li-Fe-P-O, --elements Li,O, --formula TiO2, --nsites ..20",
             )
 
 
@@ -115,6 +126,21 @@ class Kept:
         """Return the size of the records in bytes."""
         return self.records.stat().st_size if self.records.exists() else 0
 
+    def ids(self) -> set[str]:
+        """Return the ids of the records that have come whole, and cut off a line that a kill has broken."""
+        if not self.records.exists():
+            return set()
+        done, whole = set(), 0
+        with self.records.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                record = json.loads(line)
+                done.add(str(record.get("material_id") or record.get("id")))
+                whole += len(line)
+        self.cut(whole)
+        return done
+
     def files(self) -> list[Path]:
         """Return the files of records: one, or none where nothing fits."""
         return [self.records] if self.size() else []
@@ -124,17 +150,34 @@ class Kept:
         shutil.rmtree(self.folder)
 
 
+def missing(query: Query, kept: Kept, source: str) -> list[ImportFailure]:
+    """Return the ids that were asked for and that `source` does not have."""
+    come = set(map(asked_id, kept.ids()))
+    told = "Look for it by what it is: --formula F, --chemsys Li-Fe-P-O"
+    return [
+        ImportFailure(Path(each), 0, "id", f"{source} has no record {each!r}", told)
+        for each in query.ids
+        if each not in come
+    ]
+
+
 def patiently(work: Callable[[], T], *, tell: Callable[[float, str], None], sleep: Sleep) -> T:
-    """Return what `work` returns, tried again with back-off while it raises a `DownloadError` that may pass."""
+    """Return what `work` returns, tried again with back-off while it raises a `DownloadError` that may pass.
+
+    What a server asks to wait is waited for; where that is too long, the error says so.
+    """
     for attempt in count():
         try:
             return work()
         except DownloadError as error:
             if not error.retryable or attempt + 1 >= TIMES:
                 raise
-            asked = getattr(error, "retry_after_s", None)
-            wait_s = asked or min(FIRST_WAIT_S * 2.0**attempt, MOST_WAIT_S) * random.uniform(1.0, 1.25)  # noqa: S311
+            asked = error.retry_after_s
+            if asked is not None and asked > MOST_ASKED_S:
+                raise DownloadError(f"{error}, and asks to wait {asked:,.0f} s", retryable=False) from error
+            backed_off = min(FIRST_WAIT_S * 2.0**attempt, MOST_WAIT_S) * random.uniform(1.0, 1.25)  # noqa: S311
+            wait_s = backed_off if asked is None else asked
             logger.info("%s; trying again in %.1f s", error, wait_s)
             tell(wait_s, str(error))
-            sleep(min(wait_s, MOST_WAIT_S))
+            sleep(wait_s)
     raise AssertionError("unreachable")

@@ -10,7 +10,8 @@ from typing import Any
 from ingest.materials.cells import Cell
 from ingest.materials.formula import composition, known_element
 from ingest.materials.problems import FieldError, shown
-from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI
+from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI, crystal_system
+from ingest.materials.spacegroups import find_spacegroup, symbol_of
 
 _LETTERS = re.compile(r"(mp|mvc)-(aaa[a-z]{5})")
 LAST_IN_DIGITS = 3_347_529  # later ids of the Materials Project have letters only (emmet-core 0.87, AlphaID)
@@ -49,6 +50,28 @@ def spacegroup(record: Mapping[str, Any], *paths: str) -> int | None:
     return value
 
 
+def group_of(record: Mapping[str, Any], at: str, *others: str) -> dict[str, Any]:
+    """Return number, symbol and crystal system of the space group, as fields of `Material`; one tells the others.
+
+    `at` and `others` name where an object of number, symbol and perhaps crystal system stands.
+    """
+    places = (at, *others)
+    number = spacegroup(record, *(f"{place}.number" for place in places))
+    symbol = word(record, *(f"{place}.symbol" for place in places))
+    system = word(record, *(f"{place}.crystal_system" for place in places)).lower()
+    return whole_group(number, symbol, system)
+
+
+def whole_group(number: int | None, symbol: str, system: str = "") -> dict[str, Any]:
+    """Return number, symbol and crystal system as fields of `Material`, each from the others where it is missing."""
+    number = number if number is not None else find_spacegroup(symbol)
+    return {
+        "spacegroup_number": number,
+        "spacegroup_symbol": symbol or ("" if number is None else symbol_of(number)),
+        "crystal_system": system or crystal_system(number),
+    }
+
+
 def truth(record: Mapping[str, Any], path: str) -> bool | None:
     """Return true, false, or None."""
     value = record.get(path)
@@ -81,6 +104,13 @@ def project_id(text: str) -> str:
     for letter in found[2]:
         number = 26 * number + ord(letter) - ord("a")
     return f"{found[1]}-{number}" if number <= LAST_IN_DIGITS else text
+
+
+def asked_id(text: str) -> str:
+    """Return the id that somebody means who writes "149", "MP-149" or "mp-aaaaaaft": mp-149."""
+    plain = text.strip()
+    plain = f"mp-{plain}" if plain.isdecimal() else plain
+    return project_id(plain.lower() if re.fullmatch(r"(?i)(mp|mvc)-\w+", plain) else plain)
 
 
 def words(record: Mapping[str, Any], path: str) -> tuple[str, ...]:

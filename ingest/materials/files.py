@@ -1,12 +1,17 @@
-"""Files of records: JSON, JSON Lines, structure files and pickles, compressed or not, read one record at a time."""
+"""Files of records: JSON, JSON Lines, structure files, pickles, packed or not, read one record at a time."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,7 +23,9 @@ from ingest.materials.record import Material
 
 LINES = (".jsonl", ".ndjson")
 STRUCTURES = (".cif", ".vasp", ".poscar", ".contcar")
-SUFFIXES = (".json", *LINES, *STRUCTURES, *pickles.SUFFIXES[:2])  # each with .gz too; POSCAR* and CONTCAR* besides
+PACKED = (".gz", ".bz2", ".xz")
+SUFFIXES = (".json", *LINES, *STRUCTURES, *pickles.SUFFIXES, ".zip")  # packed too; POSCAR* and CONTCAR* besides
+MOST_STRUCTURE_BYTES = 256 * 2**20  # of one structure file, unpacked
 
 
 class Broken(NamedTuple):
@@ -52,13 +59,16 @@ def find_files(paths: list[Path]) -> list[Path]:
 
 
 def kind_of(path: Path) -> str:
-    """Return "lines", "json", "structure" or "pickle" by the file's name, "" for another kind."""
-    name = path.name.lower().removesuffix(".gz")
+    """Return "lines", "json", "structure", "pickle" or "zip" by the file's name, "" for another kind."""
+    name = path.name.lower()
+    if name.endswith(".zip"):
+        return "zip"
+    name = name.removesuffix(_packing(path))
     if name.endswith(LINES):
         return "lines"
     if name.endswith(STRUCTURES) or name.startswith(("poscar", "contcar")):
         return "structure"
-    if name.endswith((".pkl", ".pickle")):
+    if name.endswith(pickles.SUFFIXES):
         return "pickle"
     return "json" if name.endswith(".json") else ""
 
@@ -89,20 +99,25 @@ def make_material(item: Item, path: Path, number: int) -> Material | BadRecord:
     if isinstance(item, Material):
         return item
     try:
-        value = json.loads(item) if isinstance(item, str) else item
-        if isinstance(value, Broken):
-            return BadRecord(value.reason, path=path, record=number)
-        if hasattr(value, "lattice"):  # a pymatgen structure, out of a pickle
-            from ingest.materials.structures import from_structure
-
-            return from_structure(value, source=path.name)
-        return convert(value)
+        made = _convert(item, path, number)
     except FieldError as error:
         return BadRecord(str(error), path=path, record=number, field=error.field)
     except (ValueError, RecursionError) as error:
         return BadRecord(f"not JSON ({error})", path=path, record=number)
     except BadInput as error:
         return BadRecord(str(error), path=path, record=number)
+    return made if made.source else replace(made, source=path.name)  # a number without any source is worth little
+
+
+def _convert(item: Item, path: Path, number: int) -> Material:
+    value = json.loads(item) if isinstance(item, str) else item
+    if isinstance(value, Broken):
+        raise BadInput(value.reason)
+    if hasattr(value, "lattice"):  # a pymatgen structure, out of a pickle
+        from ingest.materials.structures import from_structure
+
+        return from_structure(value, source=path.name)
+    return convert(value)
 
 
 def read_items(path: Path, *, allow_pickle: bool = False) -> Iterator[tuple[int, Item]]:
@@ -118,10 +133,10 @@ def read_items(path: Path, *, allow_pickle: bool = False) -> Iterator[tuple[int,
             hint="If you trust where it is from: --allow-pickle (read without running anything it names)",
         )
     try:
-        yield from enumerate(_READERS[kind](path), start=1)
+        yield from enumerate(_read(path, kind), start=1)
     except FileNotFoundError:
         raise BadInput(f"there is no file {str(path)!r}", hint="Check the path") from None
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise BadInput(
             f"{path.name!r} cannot be read: {error}", hint="Fetch the file again; it looks damaged"
         ) from error
@@ -135,56 +150,105 @@ def _kind_or_refuse(path: Path) -> str:
 
 
 def _known() -> str:
-    return f"Known endings: {' '.join(SUFFIXES)}, each also with .gz; and POSCAR, CONTCAR"
+    return f"Known endings: {' '.join(SUFFIXES)}, each also with {', '.join(PACKED)}; and POSCAR, CONTCAR"
 
 
-def _open(path: Path) -> IO[str]:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8-sig")
+def _packing(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() in PACKED else ""
 
 
-def _read_lines(path: Path) -> Iterator[Item]:
-    with _open(path) as file:
-        yield from (line for line in file if line.strip())
+def _read(path: Path, kind: str) -> Iterator[Item]:
+    if kind == "zip":
+        with zipfile.ZipFile(path) as archive:
+            yield from _read_archive(archive)
+    else:
+        with path.open("rb") as file:
+            yield from _READERS[kind](_unpacked(file, path), path.name)
 
 
-def _read_json(path: Path) -> Iterator[Item]:
-    with _open(path) as file:
-        yield from json_values(file)
+def _unpacked(file: IO[bytes], path: Path) -> IO[bytes]:
+    makers: dict[str, Callable[[IO[bytes]], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    packing = _packing(path)
+    unpacked: IO[bytes] = makers[packing](file) if packing else file
+    return unpacked
 
 
-def _read_structures(path: Path) -> Iterator[Item]:
+def _read_archive(archive: zipfile.ZipFile) -> Iterator[Item]:
+    """Yield what the files of known kinds in a zip hold; a damaged one does not keep the others away."""
+    for info in sorted(archive.infolist(), key=lambda each: each.filename):
+        path = Path(info.filename)
+        kind = "" if info.is_dir() or path.name.startswith(".") or "__MACOSX" in path.parts else kind_of(path)
+        if kind in _IN_ARCHIVES:
+            try:
+                with archive.open(info) as file:
+                    yield from _READERS[kind](_unpacked(file, path), path.name)
+            except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+                yield Broken(f"{info.filename!r} in the zip cannot be read: {error}")
+            except RuntimeError:  # how zipfile says that it needs a password
+                yield Broken(f"{info.filename!r} in the zip is encrypted; unpack it first")
+        elif kind:
+            yield Broken(f"{info.filename!r} in the zip is not read from there; unpack it first")
+
+
+def _read_lines(file: IO[bytes], name: str) -> Iterator[Item]:
+    empty = True
+    for line in io.TextIOWrapper(file, encoding="utf-8-sig"):
+        if line.strip():
+            empty = False
+            yield line
+    if empty:
+        yield Broken(f"{name!r} is empty")
+
+
+def _read_json(file: IO[bytes], name: str) -> Iterator[Item]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig")
+    if not (first := text.read(1)):
+        yield Broken(f"{name!r} is empty")
+    yield from json_values(text, first)
+
+
+def _read_structures(file: IO[bytes], name: str) -> Iterator[Item]:
     from ingest.materials.structures import parse_materials
 
-    data = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
+    data = file.read(MOST_STRUCTURE_BYTES + 1)
+    if len(data) > MOST_STRUCTURE_BYTES:
+        yield Broken(f"{name!r} is larger than {MOST_STRUCTURE_BYTES // 2**20} MB")
+        return
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")  # older CIF files
-    try:
-        yield from parse_materials(text, name=path.name)
+        yield from parse_materials(decode(data), name=name)
     except BadInput as error:
         yield Broken(str(error))
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Item]]] = {
+def decode(data: bytes) -> str:
+    """Return the text of a structure file: UTF-8, UTF-16 where it is marked so, else Latin-1 as in older CIF files."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+_READERS: dict[str, Callable[[IO[bytes], str], Iterator[Item]]] = {
     "lines": _read_lines,
     "json": _read_json,
     "structure": _read_structures,
     "pickle": pickles.read_pickle,
 }
+_IN_ARCHIVES = ("lines", "json", "structure")
 
 _BLOCK_CHARACTERS = 1 << 16
 _SEPARATORS = re.compile(r"[\s,\]]*")
 
 
-def json_values(file: IO[str]) -> Iterator[Item]:
+def json_values(file: IO[str], begun: str = "") -> Iterator[Item]:
     """Yield the items of a JSON array, of the list under "data" of an object, or of values one after the other.
 
-    The file is decoded item by item, so that an array of any length costs the memory of one item.
+    The file is decoded item by item, so that an array of any length costs the memory of one item. `begun` is what has
+    been read of it already.
     """
-    for value in _stream(file):
+    for value in _stream(file, begun):
         items = value.get("data") if isinstance(value, dict) else None
         if isinstance(items, list):
             yield from items
@@ -192,8 +256,9 @@ def json_values(file: IO[str]) -> Iterator[Item]:
             yield value
 
 
-def _stream(file: IO[str]) -> Iterator[Item]:
-    decoder, buffer, wanted = json.JSONDecoder(), file.read(_BLOCK_CHARACTERS).lstrip(), _BLOCK_CHARACTERS
+def _stream(file: IO[str], begun: str) -> Iterator[Item]:
+    decoder, wanted = json.JSONDecoder(), _BLOCK_CHARACTERS
+    buffer = (begun + file.read(_BLOCK_CHARACTERS)).lstrip()
     buffer = buffer.removeprefix("[")
     while True:
         buffer = buffer[_SEPARATORS.match(buffer).end() :]  # type: ignore[union-attr]  # it matches the empty string

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,19 +15,21 @@ from ingest.materials.fields import (
     amounts_of,
     elements_of,
     functional_of,
+    group_of,
     number,
     origin_of,
     project_id,
     sites_of,
     spacegroup,
     truth,
+    whole_group,
     word,
     words,
 )
 from ingest.materials.formula import composition, reduced_formula
 from ingest.materials.optimade import convert_optimade, is_optimade
 from ingest.materials.problems import FieldError, shown
-from ingest.materials.record import Material, crystal_system
+from ingest.materials.record import Material
 
 
 class Format(NamedTuple):
@@ -49,10 +52,7 @@ def _summary(record: Mapping[str, Any]) -> Material:
         elements=elements,
         names=words(record, "names"),
         nsites=sites_of(record, cell),
-        spacegroup_number=spacegroup(record, "symmetry.number", "spacegroup.number"),
-        spacegroup_symbol=word(record, "symmetry.symbol", "spacegroup.symbol"),
-        crystal_system=word(record, "symmetry.crystal_system", "spacegroup.crystal_system").lower()
-        or crystal_system(spacegroup(record, "symmetry.number", "spacegroup.number")),
+        **group_of(record, "symmetry", "spacegroup"),
         band_gap_ev=number(record, "band_gap", least=0),
         band_gap_functional=functional_of(record, elements),
         is_gap_direct=truth(record, "is_gap_direct"),
@@ -71,7 +71,7 @@ def _summary(record: Mapping[str, Any]) -> Material:
 
 def _computed_entry(record: Mapping[str, Any]) -> Material:
     """Read an entry of a thermodynamic set: composition, total energy and correction of the cell, structure."""
-    entry_id = word(record, "entry_id")
+    entry_id = _material_of_entry(word(record, "entry_id"))
     amounts = amounts_of(record, "composition")
     cell = make_cell(record.get("structure"))
     atoms = sum(amounts.values())
@@ -88,6 +88,12 @@ def _computed_entry(record: Mapping[str, Any]) -> Material:
         structure_json=cell.json if cell else "",
         **origin_of(record, entry_id),
     )
+
+
+def _material_of_entry(entry_id: str) -> str:
+    """Return `mp-149` for the entry `mp-149-GGA+U`, its record's own scheme; entries of other schemes stay apart."""
+    found = re.fullmatch(r"((?:mp|mvc)-\w+)-GGA(?:\+U)?", entry_id)
+    return project_id(found[1] if found else entry_id)
 
 
 def _elastic(record: Mapping[str, Any]) -> Material:
@@ -116,7 +122,6 @@ def _gap_row(record: Mapping[str, Any]) -> Material:
     cell = make_cell(structure_of_row(record))
     formula = word(record, "formula") or (cell.formula if cell else "")
     elements = elements_of(record, formula, cell)
-    group = spacegroup(record, "spacegroup_number")
     origin = origin_of(record, material_id)
     origin["as_of"] = word(record, "gap_source").removeprefix("mp") or origin["as_of"]
     return Material(
@@ -124,9 +129,7 @@ def _gap_row(record: Mapping[str, Any]) -> Material:
         formula_pretty=formula,
         elements=elements,
         nsites=sites_of(record, cell),
-        spacegroup_number=group,
-        spacegroup_symbol=word(record, "spacegroup"),
-        crystal_system=crystal_system(group),
+        **whole_group(spacegroup(record, "spacegroup_number"), word(record, "spacegroup")),
         band_gap_ev=number(record, "band_gap", least=0),
         band_gap_functional=functional_of(record, elements),
         e_above_hull_ev_per_atom=number(record, "e_above_hull"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ingest.errors import BadInput, MatlitError, MissingExtra
 from ingest.materials.download import DownloadError, Kept, KeyRefused, Progress, Query, Range, Sleep, Tell, patiently
+from ingest.materials.fields import project_id
 
 FIELDS = (  # of the summary documents: what a Material is made of
     "band_gap",
@@ -59,8 +62,8 @@ def download_mp(
 
     client = patiently(lambda: _Client(key, endpoint), tell=waiting, sleep=sleep)
     ids = _list_ids(client, query, kept, waiting, sleep)
-    done = _done_ids(kept)
-    wanted = [each for each in ids if each not in done]
+    done = set(map(project_id, kept.ids()))
+    wanted = [each for each in ids if project_id(each) not in done]
     fields = sorted({"material_id", "formula_pretty", *(query.fields or FIELDS)})
     for start in range(0, len(wanted), CHUNK):
         tell(Progress(len(ids) - len(wanted) + start, len(ids)))
@@ -73,6 +76,8 @@ def download_mp(
 def _list_ids(
     client: _Client, query: Query, kept: Kept, waiting: Callable[[float, str], None], sleep: Sleep
 ) -> list[str]:
+    if query.ids:
+        return list(query.ids)[: query.limit]
     state = kept.state()
     ids: list[str] = state.get("ids", [])
     page = state.get("page", 0)
@@ -86,19 +91,8 @@ def _list_ids(
     return list(state["ids"])
 
 
-def _done_ids(kept: Kept) -> set[str]:
-    """Return the ids of the records that are whole, and cut off a line that a kill has broken."""
-    if not kept.records.exists():
-        return set()
-    done, whole = set(), 0
-    with kept.records.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            done.add(str(json.loads(line)["material_id"]))
-            whole += len(line)
-    kept.cut(whole)
-    return done
+# How the client tells of a bad answer: with an address that holds a hundred ids before the reason.
+_REST = re.compile(r"REST query returned with error status code (\d+) on URL \S+(?: with message:)?\s*(.*)", flags=re.S)
 
 
 class _Client:
@@ -109,7 +103,7 @@ class _Client:
             from mp_api.client.routes.materials.summary import SummaryRester
         except ImportError as error:
             raise MissingExtra("a download from the Materials Project", extra="materials") from error
-        self._key = key
+        self._key, self._where = key, f" at {urlsplit(endpoint).netloc}" if endpoint else ""
         make = SummaryRester
         self._rester = self._call(
             lambda: make(api_key=key, endpoint=endpoint or None, use_document_model=False, mute_progress_bars=True)
@@ -148,17 +142,24 @@ class _Client:
             raise
         except MPRestError as error:
             raise self._translated(str(error)) from None  # its text may hold the request
+        except requests.ConnectionError as error:
+            reason = re.search(r"\[Errno -?\d+\] ([^')\"]+)", str(error))
+            told = reason[1] if reason else self._safe(str(error))
+            raise DownloadError(f"the Materials Project{self._where} cannot be reached: {told}") from None
         except (requests.RequestException, json.JSONDecodeError, KeyError, ValueError) as error:
             text = self._safe(f"{type(error).__name__}: {error}")
             raise DownloadError(f"the Materials Project did not answer whole: {text}") from None
 
     def _translated(self, text: str) -> MatlitError:
-        text = self._safe(text)
+        text = self._safe(_REST.sub(r" \1: \2", text))
+        if unknown := re.search(r"invalid fields requested: (\[[^\]]*\])", text):
+            known = f"The ones matlit reads are {', '.join(FIELDS)}"
+            return BadInput(f"the Materials Project knows no fields {unknown[1]}", hint=known)
         if any(sign in text for sign in (" 401", " 403", "valid API key", "Invalid authentication")):
             return KeyRefused(f"the Materials Project does not take the key in MP_API_KEY: {text}")
         if any(sign in text for sign in (" 400", " 404", " 422", "does not support the request")):
             return BadInput(f"the Materials Project does not understand the query: {text}")
-        return DownloadError(f"the Materials Project answered with an error: {text}")
+        return DownloadError(f"the Materials Project{self._where} answers with an error: {text}")
 
     def _safe(self, text: str) -> str:
         return " ".join(text.replace(self._key, "…").split())[:300]

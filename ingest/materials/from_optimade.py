@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from ingest.errors import BadInput
 from ingest.materials.download import DownloadError, Kept, Progress, Query, Sleep, Tell, patiently
 from ingest.materials.formula import composition, reduced_amounts
+from ingest.retry_after import parse_retry_after
 
 PAGE = 100
 TIMEOUT_S = 60.0
@@ -44,7 +45,7 @@ def download_optimade(
 
             page = patiently(lambda at=state["next"]: _get(client, at), tell=waiting, sleep=sleep)  # type: ignore[misc]
             left = None if query.limit is None else query.limit - state["done"]
-            rows = list(_entries(page))[:left]
+            rows = list(_entries(page, base))[:left]
             kept.append(rows)
             done = state["done"] + len(rows)
             state = {"next": _next(page, state["next"]), "size": kept.size(), "done": done}
@@ -73,6 +74,8 @@ def optimade_filter(query: Query) -> str:
             "OPTIMADE has no common name for the band gap", hint="Leave out --band-gap; search it afterwards"
         )
     parts = []
+    if query.ids:
+        parts.append(f"({' OR '.join(f'id={_quoted(each)}' for each in query.ids)})")
     if query.elements:
         parts.append(f"elements HAS ALL {', '.join(map(_quoted, query.elements))}")
     if query.chemsys:
@@ -103,6 +106,8 @@ def _get(client: Any, url: str) -> dict[str, Any]:
                 if len(data) > MOST_RESPONSE_BYTES:
                     raise DownloadError(f"{url} answers with more than {MOST_RESPONSE_BYTES:,} bytes", retryable=False)
         status, headers = response.status_code, response.headers
+    except httpx.ConnectError as error:
+        raise DownloadError(f"{urlsplit(url).netloc} cannot be reached: {error}") from error
     except httpx.HTTPError as error:
         raise DownloadError(f"{urlsplit(url).netloc} did not answer whole: {type(error).__name__}: {error}") from error
     if status == 429 or status >= 500:
@@ -120,14 +125,12 @@ def _get(client: Any, url: str) -> dict[str, Any]:
 
 
 def _busy(url: str, status: int, after: str) -> DownloadError:
-    error = DownloadError(f"{urlsplit(url).netloc} answers {status}")
-    if after.isdigit():
-        error.retry_after_s = float(after)  # type: ignore[attr-defined]
-    return error
+    return DownloadError(f"{urlsplit(url).netloc} answers {status}", retry_after_s=parse_retry_after(after))
 
 
-def _entries(page: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    prefix = ((page.get("meta") or {}).get("provider") or {}).get("prefix", "")
+def _entries(page: Mapping[str, Any], base: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries, each with who gives it: the provider's prefix, else its host."""
+    prefix = ((page.get("meta") or {}).get("provider") or {}).get("prefix", "") or urlsplit(base).hostname
     for entry in page["data"]:
         if isinstance(entry, dict):
             attributes = dict(entry.get("attributes") or {})

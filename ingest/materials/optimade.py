@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ingest.materials.cells import Cell, is_vector, make_cell
-from ingest.materials.fields import look_up, number, project_id
+from ingest.materials.fields import look_up, number, project_id, whole_group
 from ingest.materials.formula import composition, known_element, reduced_formula
 from ingest.materials.problems import FieldError, shown
 from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI, Material
+from ingest.materials.spacegroups import find_spacegroup
 
 FORMULAS = ("chemical_formula_reduced", "pretty_formula")  # the second one before version 1.0
 GHOSTS = {"vacancy"}  # no element, and no atom either
@@ -69,7 +70,7 @@ def _material(entry: Mapping[str, Any], formula: str, elements: tuple[str, ...],
         formula_pretty=formula,
         elements=elements,
         nsites=len(entry["species_at_sites"]),
-        spacegroup_number=_spacegroup(entry, prefix),
+        **_spacegroup(entry, prefix),
         band_gap_ev=found["band_gap"],
         e_above_hull_ev_per_atom=_stability(entry, "energy_above_hull", found["e_above_hull"]),
         formation_energy_ev_per_atom=_stability(entry, "formation_energy_per_atom", found["formation_energy"]),
@@ -110,9 +111,12 @@ def _stability(entry: Mapping[str, Any], name: str, otherwise: float | None) -> 
     return otherwise
 
 
-def _spacegroup(entry: Mapping[str, Any], prefix: str) -> int | None:
-    _, value = look_up(entry, "space_group_it_number", f"_{prefix}_space_group")
-    return value if isinstance(value, int) and 1 <= value <= 230 else None
+def _spacegroup(entry: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the space group from the standard's fields, else from what the provider calls so: a number or a symbol."""
+    _, value = look_up(entry, "space_group_it_number", f"_{prefix}_space_group", f"_{prefix}_spacegroup")
+    _, symbol = look_up(entry, "space_group_symbol_hermann_mauguin")
+    number = find_spacegroup(str(value)) or find_spacegroup(str(symbol))
+    return whole_group(number, "")
 
 
 def _date(entry: Mapping[str, Any]) -> str:

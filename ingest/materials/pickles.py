@@ -6,17 +6,15 @@ arrays, pandas tables, pymatgen structures and the Materials Project's documents
 
 from __future__ import annotations
 
-import gzip
 import io
 import pickle
 from collections.abc import Iterator, Mapping
 from enum import EnumMeta
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ingest.errors import BadInput
 
-SUFFIXES = (".pkl", ".pickle", ".pkl.gz", ".pickle.gz")
+SUFFIXES = (".pkl", ".pickle")
 
 ALLOWED: dict[str, frozenset[str]] = {
     module: frozenset(names.split())
@@ -88,7 +86,7 @@ def _enum_member(kind: Any, name: Any) -> Any:
     raise ForeignClass(f"the pickle asks for the attribute {name!r} of {kind!r}")
 
 
-def read_pickle(path: Path) -> Iterator[Any]:
+def read_pickle(file: IO[bytes], name: str) -> Iterator[Any]:
     """Yield the records of a pickle: of a list, a table, a dictionary of records, or a dictionary of columns.
 
     Each comes as a dictionary, or as a pymatgen structure.
@@ -97,17 +95,16 @@ def read_pickle(path: Path) -> Iterator[Any]:
         ForeignClass: the pickle names something that is not on the list.
         BadInput: it is damaged, or holds nothing like records.
     """
-    data = path.read_bytes()
-    data = gzip.decompress(data) if path.name.endswith(".gz") else data
+    data = io.BytesIO(file.read())
     try:
-        content = _Unpickler(io.BytesIO(data)).load()
+        content = _Unpickler(data).load()
     except ForeignClass:
         raise
     except ImportError as error:
-        raise BadInput(f"{path.name!r} needs a package: {error}", hint="pip install 'matlit[materials]'") from error
+        raise BadInput(f"{name!r} needs a package: {error}", hint="pip install 'matlit[materials]'") from error
     except Exception as error:  # a damaged pickle may raise anything
-        raise BadInput(f"{path.name!r} cannot be unpickled: {type(error).__name__}: {str(error)[:200]}") from error
-    yield from map(_plain, _rows(content, path.name))
+        raise BadInput(f"{name!r} cannot be unpickled: {type(error).__name__}: {str(error)[:200]}") from error
+    yield from map(_plain, _rows(content, name))
 
 
 def _rows(content: Any, name: str) -> Iterator[Any]:

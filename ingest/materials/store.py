@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from ingest.errors import BadInput
 from ingest.materials.formula import formula_key
 from ingest.materials.record import Material
+from ingest.materials.spacegroups import find_spacegroup
 
 MATERIALS_SCHEMA = """
 CREATE TABLE IF NOT EXISTS materials (
@@ -52,7 +54,7 @@ CREATE INDEX IF NOT EXISTS materials_by_facts ON materials (
 );
 """
 
-_FIELDS = tuple(field.name for field in fields(Material))
+_FIELDS = tuple(each.name for each in fields(Material))
 COLUMNS = (*_FIELDS, "formula_key", "nelements")
 _values = attrgetter(*_FIELDS)
 INSERT_MATERIAL = f"INSERT OR REPLACE INTO materials ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -83,6 +85,14 @@ def insert(connection: sqlite3.Connection, records: Sequence[Material]) -> None:
 def delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
     """Take records out, not their chunks."""
     connection.executemany("DELETE FROM materials WHERE material_id = ?", [(each,) for each in ids])
+
+
+def how_to_get(material_id: str) -> str:
+    """Return the next command where a record is not in the library."""
+    look = "Look for it by what it is: matlit materials search --formula F"
+    if re.fullmatch(r"(mp|mvc)-\w+", material_id):
+        return f"Fetch it: matlit materials download {material_id}. {look}"
+    return f"{look}; bring records in: matlit materials import FILE"
 
 
 def sources(connection: sqlite3.Connection) -> dict[str, int]:
@@ -145,6 +155,9 @@ SORTS = {  # what results can be ordered by -> column
     "density": "density_g_cm3",
     "volume": "volume_a3",
     "k_vrh": "k_vrh_gpa",
+    "g_vrh": "g_vrh_gpa",
+    "magnetisation": "magnetisation_ub",
+    "energy": "energy_ev_per_atom",
     "nsites": "nsites",
     "formula": "formula_pretty",
     "id": "material_id",
@@ -158,7 +171,8 @@ class MaterialFilter:
 
     `elements` must all occur and `without` none of them; `chemsys` ("Li-Fe-P-O", any order) is exactly the set of
     them; `formula` in any spelling; ranges are inclusive with None for an open end, and leave out records where the
-    value is not known; `spacegroup` is a number or a symbol.
+    value is not known; `spacegroup` is a number or a symbol in any spelling; `name` that of a mineral or structure
+    type; `numbers` are fields with their ranges, such as ("k_vrh_gpa", (300, None)).
     """
 
     material_ids: Sequence[str] = ()
@@ -172,6 +186,10 @@ class MaterialFilter:
     e_above_hull_ev_per_atom: Range | None = None
     spacegroup: int | str | None = None
     crystal_system: str = ""
+    functional: str = ""
+    direct_gap: bool | None = None
+    name: str = ""
+    numbers: Sequence[tuple[str, Range]] = ()
 
     def condition(self) -> tuple[str, list[object]]:
         """Return the filter as SQL over `materials`, and its values. Raises BadInput for a formula that is none."""
@@ -185,12 +203,18 @@ class MaterialFilter:
             yield "elements = ?", ("-".join(sorted({part.strip() for part in self.chemsys.split("-")})),)
         if self.formula:
             yield "formula_key = ?", (formula_key(self.formula),)
-        if isinstance(self.spacegroup, int):
-            yield "spacegroup_number = ?", (self.spacegroup,)
-        elif self.spacegroup:
-            yield "spacegroup_symbol = ?", (self.spacegroup,)
+        if self.spacegroup:
+            number = find_spacegroup(str(self.spacegroup))
+            yield "(spacegroup_number = ? OR spacegroup_symbol = ?)", (number, str(self.spacegroup))
         if self.crystal_system:
             yield "crystal_system = ?", (self.crystal_system.lower(),)
+        if self.functional:
+            yield "band_gap_functional = ? COLLATE NOCASE", (self.functional,)
+        if self.direct_gap is not None:
+            yield "is_gap_direct = ?", (int(self.direct_gap),)
+        if self.name:  # names are a JSON list: ["rutile", …]
+            literal = re.sub(r"([%_!])", r"!\1", self.name)
+            yield "names LIKE ? ESCAPE '!'", (f'%"{literal}"%',)
 
     def _elements(self) -> Iterator[tuple[str, Sequence[object]]]:
         for sign, symbols in ((">", self.elements), ("=", self.without)):
@@ -198,8 +222,11 @@ class MaterialFilter:
                 yield f"instr('-' || elements || '-', ?) {sign} 0", (f"-{element}-",)
 
     def _ranges(self) -> Iterator[tuple[str, Sequence[object]]]:
-        for column in ("nelements", "nsites", "band_gap_ev", "e_above_hull_ev_per_atom"):
-            for sign, bound in zip((">=", "<="), getattr(self, column) or (), strict=False):
+        named = ("nelements", "nsites", "band_gap_ev", "e_above_hull_ev_per_atom")
+        for column, bounds in (*((name, getattr(self, name)) for name in named), *self.numbers):
+            if column not in _FIELDS and column not in named:
+                raise BadInput(f"{column!r} is no field of a record")
+            for sign, bound in zip((">=", "<="), bounds or (), strict=False):
                 if bound is not None:
                     yield f"+{column} {sign} ?", (bound,)  # not by an index of its own: that reads the fat rows
 

@@ -25,7 +25,7 @@ class _Handler(JsonHandler):
         outer.seen.append((parts.path, query))
         fault = outer.fault(parts.path)
         if fault in ("429", "500"):
-            self.send(int(fault), {"detail": "busy"}, {"Retry-After": "1"} if fault == "429" else {})
+            self.send(int(fault), {"detail": "busy"}, {"Retry-After": outer.retry_after} if fault == "429" else {})
             return
         status, content, headers = outer.answer(parts.path, query, {k.lower(): v for k, v in self.headers.items()})
         self.send(status, content, headers, broken_off=fault == "drop")
@@ -39,6 +39,7 @@ class RecordServer(LocalServer):
     """
 
     handler = _Handler
+    retry_after = "1"  # what a 429 asks to wait
 
     def __init__(self, *, faults: tuple[str, ...] = (), rate: float = 0.0, seed: int = 0) -> None:
         self.faults, self.rate = faults, rate

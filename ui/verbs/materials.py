@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingest.errors import NotInLibrary
 from ui.command import DONE, FAILED, PARTLY, Context, Verbs, emit, library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.library import Library
     from ingest.materials import Material
     from ingest.materials.download import Progress
     from ingest.materials.importing import ImportReport
@@ -51,10 +53,12 @@ def import_(context: Context, /, files: tuple[Path, ...], **options: Any) -> int
 @materials.command(
     "download",
     examples="""export MP_API_KEY=…
+    matlit materials download mp-149 mp-2534
     matlit materials download --chemsys Li-Fe-P-O
     matlit materials download --elements Li,O --band-gap 1..3 --nsites ..50 --limit 500
     matlit materials download --optimade https://oqmd.org/optimade --formula TiO2""",
 )
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--elements", default="", metavar="Li,O", help="At least these elements.")
 @click.option("--chemsys", default="", metavar="Li-Fe-P-O", help="Exactly these elements.")
 @click.option("--formula", default="", metavar="F", help="This formula.")
@@ -82,16 +86,19 @@ def download(context: Context, /, **options: Any) -> int:
 def show(context: Context, ids: tuple[str, ...], structure: bool) -> int:
     """Show records by their ids, every number with its unit, per what it is, and its source."""
     target = library(context)
-    found = [target.material(given) for given in ids]
+    found, missing = look_up(target, ids)
     rows = [each.to_json() | ({"structure": each.structure} if structure else {}) for each in found]
-    emit(context, rows if len(rows) > 1 else rows[0], lambda: show_materials(found))
-    return DONE
+    emit(context, rows if len(ids) > 1 else rows[0], lambda: show_materials(found))
+    for error in missing:
+        click.echo(f"matlit: {error}\n  → {error.hint}", err=True)
+    return PARTLY if missing else DONE
 
 
 @materials.command(
     "search",
     examples="""matlit materials search --chemsys Li-O --hull-max 0 --band-gap 1..3
     matlit materials search --formula TiO2 --sort band_gap --descending
+    matlit materials search --where "k_vrh > 300" --where "density ..4" --sort k_vrh --descending
     matlit materials search --elements Li,P --exclude Fe --crystal-system cubic --json""",
 )
 @click.option("--elements", default="", metavar="Li,O", help="At least these elements.")
@@ -104,6 +111,9 @@ def show(context: Context, ids: tuple[str, ...], structure: bool) -> int:
 @click.option("--hull-max", type=float, metavar="E", help="Energy above the hull in eV/atom at most; 0 is stable.")
 @click.option("--spacegroup", default="", metavar="G", help="Symbol or number: Fd-3m, 227.")
 @click.option("--crystal-system", default="", metavar="S", help="cubic, hexagonal, trigonal, …")
+@click.option("--where", multiple=True, metavar="C", help='Any other number: "k_vrh > 300", "density 2..5 g/cm3".')
+@click.option("--functional", default="", metavar="F", help="Of the band gap: PBE, PBE+U, HSE06, …")
+@click.option("--name", default="", metavar="N", help="Of a mineral or structure type, where records have names.")
 @click.option("--sort", default="e_above_hull", show_default=True, metavar="BY", help="What to order by.")
 @click.option("--descending", is_flag=True, help="Largest first.")
 @click.option(
@@ -140,6 +150,20 @@ def remove(context: Context, ids: tuple[str, ...], source: str | None, dry_run: 
     verb = "would remove" if dry_run else "removed"
     emit(context, chosen, lambda: click.echo(f"{verb} {len(chosen)} record{'' if len(chosen) == 1 else 's'}"))
     return DONE
+
+
+def look_up(target: Library, ids: Sequence[str]) -> tuple[list[Material], list[NotInLibrary]]:
+    """Return the records that are there, and why the others are not. Raises the first reason where none is."""
+    found: list[Material] = []
+    missing: list[NotInLibrary] = []
+    for given in ids:
+        try:
+            found.append(target.material(given))
+        except NotInLibrary as error:
+            missing.append(error)
+    if not found:
+        raise missing[0]
+    return found, missing
 
 
 # --- how it looks -----------------------------------------------------------------------------------------------------
