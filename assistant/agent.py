@@ -362,7 +362,7 @@ def _objection(work: Work, text: str) -> str:
     if judged.supported or (work.results and not judged.claims):
         return ""
     work.trace.append({"step": "objection", "to": text})
-    return prompts.OBJECTION[work.language].format(text=text)
+    return prompts.OBJECTION.format(text=text)
 
 
 def _stream(work: Work, messages: Sequence[Message], shown: Shown, **asked: Any) -> Generator[Event, None, Reply]:

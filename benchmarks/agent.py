@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import tempfile
@@ -31,7 +30,7 @@ from assistant.evaluate import GoldQuestion, holds_answer, judge, read_questions
 from assistant.evidence import papers_of
 from assistant.metrics import bootstrap_mean, bootstrap_ratio
 from benchmarks._machine import describe
-from benchmarks.models import QWEN
+from benchmarks.models import QWEN, served_by
 
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 COUNT = 40
@@ -113,9 +112,7 @@ def askers(quoting: Assistant, model: ChatModel | None) -> dict[str, Asking]:
     asking: dict[str, Asking] = {"extractive": lambda gold: (quoting.ask(gold.question), None)}
     if model is None:
         return asking
-    loaded = model.backend._loaded  # type: ignore[attr-defined]
-    os.environ["MATLIT_SERVER_KEY"] = loaded.key
-    served = ChatModel.from_spec(f"{loaded.address}/v1#{model.model}", offline=True, timeout_s=PATIENCE_S)
+    served = served_by(model, timeout_s=PATIENCE_S)
     for arm, each in (("ours", model), ("http", served)):
         own = Assistant(quoting.library, each, embedder=quoting.embedder, keep_journal=False, manner=MANNER)
         asking[arm] = lambda gold, own=own: (own.ask(gold.question), None)  # type: ignore[misc]
@@ -175,6 +172,7 @@ def row_of(
         "unsupported": unsupported if bare_unsupported is None else bare_unsupported,
         "abstained": answer.abstained,
         "quoted": any(step["step"] == "quoted" for step in answer.trace),
+        "instead_of": [step["instead_of"] for step in answer.trace if step["step"] == "quoted"],
         "seconds": answer.seconds,
         "usage": dict(answer.usage),
         "cited": [[c.title, c.page, c.status, c.quote] for c in answer.citations],

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from assistant.chat import ChatModel, Delta, Message, Reply, ToolSpec
+from assistant.chat import TIMEOUT_S, ChatModel, Delta, Message, Reply, ToolSpec
 from benchmarks._machine import describe
 
 QWEN = Path.home() / ".cache/matlit-test-models/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
@@ -115,9 +115,7 @@ def calls_tool(model: ChatModel, number: int) -> bool:
 
 def over_http(model: ChatModel) -> None:
     """Put the same question to the same model in process and through its server, with the openai client."""
-    loaded = model.backend._loaded  # type: ignore[attr-defined]
-    os.environ["MATLIT_SERVER_KEY"] = loaded.key
-    served = ChatModel.from_spec(f"{loaded.address}/v1#{model.model}", offline=True)
+    served = served_by(model)
     question = [Message("user", "Name three cathode materials.")]
     model.chat(question, max_tokens=32)  # so that both find the prompt read already
     seconds = {
@@ -127,6 +125,13 @@ def over_http(model: ChatModel) -> None:
     print("  " + ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()) + " for the same 32 tokens")
     deltas = sum(isinstance(item, Delta) for item in served.stream(question, max_tokens=32))
     print(f"  http streams {deltas} pieces; schema {fits(served, 'silicon', 1.12)}")
+
+
+def served_by(model: ChatModel, *, timeout_s: float = TIMEOUT_S) -> ChatModel:
+    """Return the very model that is loaded, asked through its server with the openai client."""
+    loaded = model.backend._loaded  # type: ignore[attr-defined]
+    os.environ["MATLIT_SERVER_KEY"] = loaded.key
+    return ChatModel.from_spec(f"{loaded.address}/v1#{model.model}", offline=True, timeout_s=timeout_s)
 
 
 if __name__ == "__main__":
