@@ -355,7 +355,7 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
 
 def _objection(work: Work, text: str) -> str:
     """Return what speaks against an answer of a small model, "" for nothing; said once, since it may stand by it."""
-    if not work.small or any(one["step"] == "objection" for one in work.trace):
+    if not work.small or work.exhausted() or any(one["step"] == "objection" for one in work.trace):
         return ""
     results = [result.text for result in work.results if result.result is not None]
     judged = check(text, work.sources, results, {}, question=work.found.question.text, language=work.language)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
 CONTEXT_TOKENS = 8192  # a question with twenty passages fits, in half a gigabyte for a model of 1.5B
+KEPT_PROMPTS_MIB = 1024  # of prompts read before, which need not be read again; llama.cpp itself would take eight times that
 MAGIC = b"GGUF"
 
 
@@ -79,6 +80,7 @@ class _Loaded:
         parameters.n_parallel = 1  # the context is divided among parallel slots
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
         parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0  # wait for work asleep, not spinning
+        parameters.cache_ram_mib = KEPT_PROMPTS_MIB
         parameters.use_jinja = True
         parameters.model_alias = {path.name}
         self.key = secrets.token_hex(16)
