@@ -21,6 +21,7 @@ from ingest.records import Paper
 ATTRIBUTED_ABOVE = 0.4  # of a sentence's words, where its numbers are all in the source too
 ATTRIBUTED_WITHOUT_NUMBERS = 0.6
 FEW_WORDS = 3  # with fewer and no number, a sentence says too little to find its source by
+_CJK = re.compile(r"[぀-ヿ一-鿿]")
 _MARKS = re.compile(r"\s*[\[［]\d{1,3}(?:\s*[,;，、]\s*\d{1,3})*[\]］]")
 _YES_OR_NO = re.compile(
     r"\s*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would)\b|.*か[。?？]?\s*$", re.I
@@ -145,6 +146,9 @@ def _source_of(bare: str, sources: Sources, question: str) -> int:
     words = question if alone else bare
     needed = ATTRIBUTED_ABOVE if numbers else ATTRIBUTED_WITHOUT_NUMBERS
     fitting = [(shared_words(words, source.checked), -source.n) for source in sources.all]
+    if alone and _CJK.search(question) and all(number.unit for number in numbers):
+        # Words of one script tell nothing of a source in another; the value with its unit does.
+        fitting = [(needed, -source.n) for source in sources.all if not _CJK.search(source.checked)] or fitting
     for share, n in sorted(fitting, reverse=True):
         if share < needed:
             break

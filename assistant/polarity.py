@@ -12,6 +12,7 @@ from ingest.chunk import sentences
 
 RESEMBLES = 0.5  # of the claim's words, from which a sentence of the source is taken as the one meant
 
+_WITHOUT = re.compile(r"\bwithout((?:\W+[\w-]+){1,3})", re.IGNORECASE)
 _NO_NEGATION = re.compile(
     r"\bnot only\b|\bno (?:less|more|fewer|later|earlier) than\b|\bnot (?:more|less) than\b|\bnot necessarily\b"
     r"|\bno\.\s*\d|\bnot shown\b|だけでなく|のみならず|なければ|ないし",
@@ -55,6 +56,7 @@ def contradiction(claim: str, source: str, *, resembles: Callable[[str, str], fl
     meant = max((source[left:right] for left, right in spans), key=lambda text: resembles(claim, text), default="")
     if not meant or resembles(claim, meant) < RESEMBLES:
         return ""
+    meant = _about(claim, meant)
     if is_negated(claim) != is_negated(meant):
         return "the source does not negate this" if is_negated(claim) else "the source says that it is not so"
     for one, other in _POLES:
@@ -63,6 +65,17 @@ def contradiction(claim: str, source: str, *, resembles: Callable[[str, str], fl
             if said and opposite.search(meant) and not pole.search(meant):
                 return f"the source says the opposite of {pole.search(claim)[0].strip()!r}"  # type: ignore[index]
     return ""
+
+
+def _about(claim: str, sentence: str) -> str:
+    """Return a sentence less the things it is without that `claim` does not speak of: they negate nothing of it."""
+    spoken_of = set(re.findall(r"\w{4,}", claim.lower()))
+
+    def kept(found: re.Match[str]) -> str:
+        named = set(re.findall(r"\w{4,}", found[1].lower()))
+        return found[0] if not named or named & spoken_of else " "
+
+    return _WITHOUT.sub(kept, sentence)
 
 
 def is_negated(sentence: str) -> bool:

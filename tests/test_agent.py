@@ -81,6 +81,12 @@ def test_a_sentence_without_a_source_gets_the_one_that_bears_it_out(ask) -> None
     assert any(step["step"] == "attributed" for step in answer.trace)
 
 
+def test_a_bare_value_for_a_japanese_question_gets_the_english_source_that_gives_it(ask) -> None:  # type: ignore[no-untyped-def]
+    question = "LiFePO4正極の0.1 Cにおける初期放電容量はいくらか。"
+    answer, _ = ask(["163 mAh g−1"], question)
+    assert [(claim.status, claim.citations) for claim in answer.claims] == [("verified", (1,))]
+
+
 def test_a_model_may_say_that_the_sources_do_not_answer(ask) -> None:  # type: ignore[no-untyped-def]
     for text in (prompts.NO_ANSWER, "The sources do not mention the discharge capacity.", ""):
         answer, _ = ask([text])

@@ -250,6 +250,18 @@ def test_a_sentence_is_judged_by_the_source_it_cites(sentence: str, expected: st
     assert status(sentence, SOURCE) == expected
 
 
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("The cell warms by 100 °C [1].", "verified"),
+        ("The cell warms by 100 °C with smoke and fire [1].", "unsupported"),
+        ("100 °C [1]", "verified"),
+    ],
+)
+def test_what_a_source_is_without_negates_only_what_speaks_of_it(sentence: str, expected: str) -> None:
+    assert status(sentence, "In the nail test the cell warms by only 100 °C (without smoke or fire).") == expected
+
+
 def test_a_number_from_a_tool_is_marked_as_such() -> None:
     assert status("The cathode delivers 170 mAh/g, 99.2 % of theory [1].", SOURCE, ("99.2 %",)) == "tool"
     assert status("That is 99.2 % of the theoretical value.", SOURCE, ("result: 99.2 %",)) == "tool"

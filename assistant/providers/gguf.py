@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
 CONTEXT_TOKENS = 8192  # a question with twenty passages fits, in half a gigabyte for a model of 1.5B
-KEPT_PROMPTS_MIB = 1024  # of prompts read before, which need not be read again; llama.cpp itself would take eight times that
+KEPT_PROMPTS_MIB = (
+    1024  # of prompts read before, which need not be read again; llama.cpp itself would take eight times that
+)
 MAGIC = b"GGUF"
 
 
