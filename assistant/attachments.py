@@ -42,10 +42,6 @@ def read_attachments(given: Iterable[Attachment | Path | str] | Mapping[str, str
     return tuple(named.values())
 
 
-def _read(path: Path) -> Attachment:
-    return Attachment(*read_attachment(path.expanduser()))
-
-
 def _check(attachment: Attachment) -> None:
     if len(attachment.text) > MOST_CHARACTERS:
         length = len(attachment.text)

@@ -32,7 +32,7 @@ class Check:
 
 
 def examine(settings: Settings, faults: Sequence[BadSettings] = ()) -> list[Check]:
-    """Look at Python, settings, library, embedder, answering model, OCR, keys and disk.
+    """Look at Python, settings, library, embedder, models of all roles, tools, OCR, keys and disk.
 
     `faults` are what `load_valid_settings` found wrong with the settings.
     """
@@ -93,6 +93,18 @@ def _models(settings: Settings) -> Iterator[Check]:
             yield Check(role, False, str(error), hint)
 
 
+def _tools(settings: Settings) -> Iterator[Check]:
+    """Name the tools that installed packages add, and those that cannot be used."""
+    from assistant.tools import BUILTIN, Tool, look_for_installed
+
+    found = look_for_installed()
+    own = [name if tool.read_only else f"{name} (asks first)" for name, tool in found if isinstance(tool, Tool)]
+    more = f", and from packages: {', '.join(own)}" if own else ""
+    yield Check("tools", True, f"{len(BUILTIN)} built in{more}", optional=True)
+    hint = "Mend or uninstall the package; everything else works without it"
+    yield from (Check("tools", False, reason, hint, optional=True) for _, reason in found if isinstance(reason, str))
+
+
 def _ocr(settings: Settings) -> Iterator[Check]:
     from ingest.readers.ocr import available, why_not
 
@@ -122,6 +134,7 @@ PARTS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _library,
     _embedder,
     _models,
+    _tools,
     _ocr,
     _keys,
     _disk,

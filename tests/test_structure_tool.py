@@ -14,6 +14,7 @@ from assistant.tools.diffraction import find_wavelength
 from ingest.errors import BadInput
 from ingest.materials.files import parse_records
 from ingest.structure_files import parse_poscar
+from ui.cli import main
 
 CUBE = "1.0\n5.431 0 0\n0 5.431 0\n0 0 5.431\n"
 PLACES = """0 0 0
@@ -214,3 +215,40 @@ def test_other_spellings_of_a_task_are_understood(task: str) -> None:
     output = found({"POSCAR": ROCK_SALT.format("Na", "Cl", 5.64)}, task=task, element="ナトリウム")
     assert [site["coordination_number"] for site in output.data["sites"]] == [6]
     assert "'task' is 'colour'" in str(ask({"POSCAR": SILICON}, task="colour").error)
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def by_hand(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["tool", *words, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_by_hand_a_file_is_named_where_the_structure_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "si.vasp"
+    path.write_text(PRIMITIVE)
+    for words in ([str(path), "task=sites"], [f"structure={path}", "task=sites"], [str(path)]):
+        assert by_hand(capsys, "structure", *words)["result"]["structure"] == "si.vasp"
+    assert by_hand(capsys, "bandgap", str(path))["result"]["formula"] == "Si"
+
+
+def test_by_hand_a_supercell_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from pymatgen.core import Structure
+
+    (tmp_path / "POSCAR").write_text(SILICON)
+    found = by_hand(capsys, "structure", str(tmp_path / "POSCAR"), "task=supercell", "supercell=5x5x5")["result"]
+    assert len(Structure.from_str(found["poscar"], fmt="poscar")) == 1000
+    assert len(json.dumps(ask({"POSCAR": SILICON}, task="supercell", supercell=5).to_json())) < 30_000
+
+
+def test_two_attached_files_of_one_name_are_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    attach = []
+    for folder, text in (("a", SILICON), ("b", ROCK_SALT.format("Na", "Cl", 5.64))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "POSCAR").write_text(text)
+        attach += ["--attach", str(tmp_path / folder / "POSCAR")]
+    data = by_hand(capsys, "structure", "task=compare", *attach)["result"]
+    assert [row["formula"] for row in data["structures"]] == ["Si", "NaCl"]
+    assert not data["same_structure"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from assistant.doctor import examine
 from assistant.tools import (
     Tool,
     ToolContext,
@@ -24,6 +25,7 @@ from assistant.tools import (
     call,
     calling,
     from_function,
+    look_for_installed,
     read_only,
     read_value,
     running,
@@ -33,6 +35,7 @@ from ingest.errors import BadInput
 from ingest.library import Library
 from ingest.materials import Material, to_chunk
 from ingest.records import Chunk, Metadata, Page, Paper
+from ingest.settings import Settings
 from ui.cli import main
 
 ROCK_SALT = """data_NaCl
@@ -170,12 +173,25 @@ def test_an_installed_package_offers_its_tools(tmp_path: Path, monkeypatch: pyte
     info = tmp_path / "my_tools-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tools\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[matlit.tools]\ntwice = my_tools:double\ngone = my_tools:nothing\n")
+    (info / "entry_points.txt").write_text(
+        "[matlit.tools]\ntwice = my_tools:double\ngone = my_tools:nothing\n"
+        "calculator = my_tools:double\nbroken = broken_tools:f\n"
+    )
+    (tmp_path / "broken_tools.py").write_text("raise RuntimeError('no luck')")
     monkeypatch.syspath_prepend(tmp_path)
     tools = all_tools()
     assert found(tools["twice"], x=2).data == {"result": 4.0}
     assert tools["twice"].read_only
-    assert "gone" not in tools
+    assert not {"gone", "broken"} & tools.keys()
+    assert "Work out" in tools["calculator"].description  # a package's tool does not take the place of a built-in one
+    told = {name: found for name, found in look_for_installed() if isinstance(found, str)}
+    assert "(my_tools:nothing, of my-tools) cannot be loaded: AttributeError" in told["gone"]
+    assert "cannot be loaded: RuntimeError: no luck" in told["broken"]
+    assert "there is one of that name already" in told["calculator"]
+    checks = [check for check in examine(Settings()) if check.name == "tools"]
+    assert checks[0].detail == "5 built in, and from packages: twice"
+    assert [check.ok for check in checks] == [True, False, False, False]
+    assert all(check.optional for check in checks)
 
 
 def test_the_example_of_an_own_tool_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,11 +109,12 @@ def open_tools(settings: Settings, attach: Sequence[Path] = ()) -> dict[str, Too
     Raises:
         BadInput: an attached file is missing, too large, or no text.
     """
-    from assistant.tools import ToolContext, all_tools, read_attachment
+    from assistant.attachments import read_attachments
+    from assistant.tools import ToolContext, all_tools
     from ingest.errors import LibraryNotFound
     from ingest.library import Library
 
-    attachments = dict(read_attachment(path) for path in attach)
+    attachments = {each.name: each.text for each in read_attachments(attach)}
     try:
         library = Library.open(settings.library_path)
     except LibraryNotFound:

@@ -16,7 +16,7 @@ from assistant.tools.attached import read_attachment
 from assistant.tools.base import Tool, ToolContext, ToolOutput, ToolResult, as_tool, from_function, read_only
 from assistant.tools.calling import MOST_SECONDS, UnknownTool, bounded, call, parse_arguments
 from assistant.tools.schema import BadArguments, read_value
-from ingest.errors import BadInput, MatlitError
+from ingest.errors import BadInput
 
 __all__ = [
     "BUILTIN",
@@ -35,6 +35,7 @@ __all__ = [
     "call",
     "from_function",
     "installed_tools",
+    "look_for_installed",
     "parse_arguments",
     "read_attachment",
     "read_only",
@@ -64,26 +65,47 @@ def all_tools(context: ToolContext | None = None, *, own: Iterable[Any] = ()) ->
     """Return the built-in tools, those of installed packages, and `own` (functions or tools).
 
     Raises:
-        BadInput: two tools have the same name, or something is neither a function nor a tool.
+        BadInput: one of `own` has the name of another tool, or is neither a function nor a tool.
     """
-    tools = builtin_tools(context)
-    for tool in (*installed_tools(), *map(as_tool, own)):
+    tools = builtin_tools(context) | installed_tools()
+    for tool in map(as_tool, own):
         if tool.name in tools:
             raise BadInput(f"there are two tools named {tool.name!r}", hint="Rename one: from_function(f, name=…)")
         tools[tool.name] = tool
     return tools
 
 
-def installed_tools() -> list[Tool]:
-    """Return the tools that installed packages offer; one that cannot be loaded is left out and named in the log."""
+def installed_tools() -> dict[str, Tool]:
+    """Return the tools that installed packages offer; one that cannot be used is left out and named in the log."""
+    tools = {}
+    for _, found in look_for_installed():
+        if isinstance(found, Tool):
+            tools[found.name] = found
+        else:
+            logger.warning("the tool %s", found)
+    return tools
+
+
+def look_for_installed() -> list[tuple[str, Tool | str]]:
+    """Return what packages offer as tools: name, and the tool, or why it cannot be used.
+
+    One package's fault is not to stop everything else, so whatever its import raises is a reason.
+    """
     from importlib.metadata import entry_points
 
-    found = []
-    for point in entry_points(group=ENTRY_POINTS):
+    found: list[tuple[str, Tool | str]] = []
+    taken = set(BUILTIN)
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda each: (each.name, each.value)):
+        package = point.dist.name if point.dist else "a package"
+        told = f"{point.name!r} ({point.value}, of {package})"
+        if point.name in taken:
+            found.append((point.name, f"{told} is left out: there is one of that name already"))
+            continue
         try:
-            found.append(as_tool(point.load(), name=point.name))
-        except (ImportError, AttributeError, MatlitError) as error:
-            logger.warning("the tool %r (%s) cannot be loaded: %s", point.name, point.value, error)
+            found.append((point.name, as_tool(point.load(), name=point.name)))
+            taken.add(point.name)
+        except Exception as error:  # noqa: BLE001 - the border to packages of anyone
+            found.append((point.name, f"{told} cannot be loaded: {type(error).__name__}: {error}"))
     return found
 
 

@@ -109,17 +109,20 @@ def _record(context: ToolContext, wanted: str) -> Given:
         raise BadInput(
             f"{wanted[:60]!r} is neither an attached file ({names}), a record's id nor a structure", hint=HOW
         )
+    from ingest.materials import how_to_get
+
     if context.library is None:
         raise BadInput(f"there is no library to look up {wanted!r} in, and nothing attached is called so", hint=HOW)
     try:
         material = context.library.material(wanted)
     except NotInLibrary as error:
         found = _of_formula(context, wanted)
-        hint = found or f"{HOW}; attached: {names}; records come in with: matlit materials import FILE"
+        hint = found or f"{HOW}; attached: {names}. {error.hint}"
         raise BadInput(str(error), hint=hint) from error
     if not material.structure_json:
-        raise BadInput(f"the record {wanted} holds no structure", hint=HOW)
-    return Given(material.structure_json, material.title, material.material_id)
+        raise BadInput(f"the record {wanted} holds no structure", hint=f"{how_to_get(material.material_id)}. {HOW}")
+    name = ", ".join((*material.names[:1], material.material_id))
+    return Given(material.structure_json, name, material.material_id)
 
 
 def _of_formula(context: ToolContext, wanted: str) -> str:

@@ -28,15 +28,12 @@ def make(context: ToolContext) -> Tool:
             structure: name of an attached file, id of a record such as mp-149, or CIF, POSCAR or pymatgen JSON text;
                 empty for the only attached file
         """
-        from assistant.tools.attached import find_structure
-        from ingest.structure_files import parse_text
+        from assistant.tools.attached import find_structure, parse_structure
+        from ingest.structure_files import to_crystal
 
         model = _model(context.bandgap_model)
-        given = find_structure(context, structure)
-        _, crystal = next(parse_text(given.text, name=given.name))
-        if isinstance(crystal, BadInput):
-            raise crystal
-        answer = model.predict([crystal])[0]
+        given = parse_structure(find_structure(context, structure))
+        answer = model.predict([to_crystal(given.structure, name=given.name)])[0]
         if answer.error:
             raise BadInput(f"no prediction for {given.name!r}: {answer.error}")
         data = {
@@ -49,13 +46,15 @@ def make(context: ToolContext) -> Tool:
             "functional": "PBE",
             "kind": "prediction",
             "model": answer.model,
-            "note": "; ".join(filter(None, (answer.note, CAVEAT))),
+            "note": "; ".join(filter(None, (answer.note, *given.notes, CAVEAT))),
         }
         span = f"90 % interval {answer.low:.2f} to {answer.high:.2f} eV" if _interval(answer) else "without an interval"
         text = (
             f"The model {answer.model} predicts a PBE band gap of {answer.value:.2f} eV for {answer.formula} "
-            f"({given.name}), {span}. This is {CAVEAT}." + (f" Beware: {answer.note}." if answer.note else "")
+            f"({given.name}), {span}. This is {CAVEAT}."
         )
+        beware = "; ".join(filter(None, (answer.note, *given.notes)))
+        text += f" Beware: {beware}." if beware else ""
         return ToolOutput(data, text, (answer.model, given.source))
 
     return from_function(bandgap, read_only=True)

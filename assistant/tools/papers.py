@@ -76,6 +76,8 @@ def _search(context: ToolContext, query: str, paper: Paper | None, *, k: int) ->
 
     if context.library is None:
         raise BadInput("there is no library of papers", hint=NO_LIBRARY)
+    if not context.library.papers():
+        raise BadInput("the library holds no papers", hint=NO_LIBRARY)
     if not 1 <= k <= MOST_HITS:
         raise BadInput(f"k is {k}, not from 1 to {MOST_HITS}")
     where = Filter(

@@ -13,12 +13,16 @@ from ui.command import DONE, FAILED, Context, Verb, emit
 if TYPE_CHECKING:
     from assistant.tools import Tool, ToolResult
 
+ON_STRUCTURES = ("structure", "bandgap")  # the tools whose arguments may be files
+MOST_CHARACTERS = 20_000_000  # by hand a result is not cut, as it is for a model
+
 
 @click.command(
     cls=Verb,
     examples="""matlit tool --list
 matlit tool calculator "1.43 eV to nm"
-matlit tool structure task=xrd wavelength=MoKa --attach LiFePO4.cif
+matlit tool structure LiFePO4.cif task=xrd wavelength=MoKa
+matlit tool structure task=compare --attach a/POSCAR --attach b/POSCAR
 matlit tool materials '{"chemsys": "Li-O", "stable": true, "band_gap_min_ev": 1}'
 matlit tool bandgap --attach POSCAR""",
 )
@@ -35,7 +39,8 @@ def tool(
 
     if not listing and name is None:
         raise BadInput("which tool?", hint="List them: matlit tool --list")
-    tools = open_tools(context.settings(), attach)
+    arguments, files = take_files(name or "", arguments)
+    tools = open_tools(context.settings(), (*attach, *files))
     if listing:
         emit(context, [each.to_json() for each in tools.values()], lambda: show_tools(tools))
         return DONE
@@ -54,21 +59,40 @@ def run_tool(tools: dict[str, Tool], name: str, arguments: tuple[str, ...]) -> T
         close = get_close_matches(name, tools, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
         raise BadInput(f"there is no tool named {name!r}{meant}", hint="List them: matlit tool --list")
-    return call(tools[name], read_arguments(tools[name], arguments))
+    return call(tools[name], read_arguments(tools[name], arguments), most_characters=MOST_CHARACTERS)
+
+
+def take_files(name: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """Return the arguments of a tool that works on structures with the files among them attached, and these files.
+
+    Only the person at the command line names paths; no tool opens one.
+    """
+    if name not in ON_STRUCTURES:
+        return words, ()
+    kept, files = [], []
+    for word in words:
+        head, sign, value = word.rpartition("=")
+        path = Path(value)
+        is_file = len(value) < 1000 and path.is_file()
+        kept.append(f"{head}{sign}{path.name}" if is_file else word)
+        files += [path] if is_file else []
+    return tuple(kept), tuple(files)
 
 
 def read_arguments(tool: Tool, words: tuple[str, ...]) -> dict[str, Any] | str:
-    """Return what the words on the command line mean: one JSON object, `key=value` pairs, or the first argument."""
+    """Return what the words on the command line mean: one JSON object, or the first argument and `key=value` pairs."""
     from assistant.tools import read_value
 
     properties = tool.parameters.get("properties", {})
     pairs = [word.partition("=") for word in words]
-    if words and all(sign and key in properties for key, sign, _ in pairs):
-        return {key: read_value(value, properties[key]) for key, _, value in pairs}
+    named = {key: read_value(value, properties[key]) for key, sign, value in pairs if sign and key in properties}
     unknown = next((key for key, sign, _ in pairs if sign and key.isidentifier() and key not in properties), "")
     if unknown and not words[0].lstrip().startswith("{"):
         raise BadInput(f"{tool.name} takes no argument {unknown!r}", hint=f"{tool.name} takes {', '.join(properties)}")
-    return " ".join(words)
+    bare = " ".join(word for word, (key, sign, _) in zip(words, pairs, strict=True) if not (sign and key in properties))
+    if not named:
+        return bare
+    return ({next(iter(properties)): bare} if bare else {}) | named
 
 
 def show_tools(tools: dict[str, Tool]) -> None:
