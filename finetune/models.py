@@ -162,17 +162,12 @@ def quantization(bits: str) -> Any:
     """Return the bitsandbytes configuration for "8bit" or "4bit" weights.
 
     Raises:
-        BadInput: another word; or no bitsandbytes, or no graphics card that it runs on.
+        BadInput: another word; or no bitsandbytes.
     """
     import torch
 
     if bits not in QUANTIZED[1:]:
         raise BadInput(f"there are no {bits!r} weights", hint="Known are 8bit and 4bit")
-    if not torch.cuda.is_available():
-        raise BadInput(
-            f"{bits} weights need an NVIDIA graphics card, and there is none here",
-            hint="Without one: a smaller model in full precision, or --method lora instead of qlora",
-        )
     if find_spec("bitsandbytes") is None:
         raise MissingExtra(f"{bits} weights", extra="gpu")
     from transformers import BitsAndBytesConfig

@@ -311,8 +311,14 @@ def _size(model: Any) -> str:
 
 def _check_method(recipe: Recipe) -> None:
     """Refuse what this machine cannot do before a folder is begun."""
-    if recipe.method == "qlora":
-        quantization("4bit")
+    if recipe.method != "qlora":
+        return
+    if default_device() == "cpu":
+        # bitsandbytes 0.50 packs the weights anew when a model is evaluated, and then passes no gradients through them
+        raise BadInput(
+            "qlora needs a graphics card, and there is none here", hint="Without one: --method lora, or a smaller model"
+        )
+    quantization("4bit")
 
 
 def _check_packages() -> None:

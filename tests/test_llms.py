@@ -221,7 +221,11 @@ def test_the_small_model_that_was_not_fetched_names_the_command(
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal model with random weights, a byte tokenizer and a chat template that knows no system turn."""
+    return make_chat_model(tmp_path_factory.mktemp("tiny"), width=16)
+
+
+def make_chat_model(folder: Path, *, width: int) -> Path:
+    """Write a causal model with random weights, a byte tokenizer and a chat template that knows no system turn."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -237,11 +241,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
     )
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {"hidden_size": width, "intermediate_size": width, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = LlamaConfig(
         vocab_size=len(vocabulary), max_position_embeddings=128, eos_token_id=1, bos_token_id=0, **sizes
     )
-    folder = tmp_path_factory.mktemp("tiny")
     LlamaForCausalLM(config).save_pretrained(folder)
     wrapped.save_pretrained(folder)
     return folder
@@ -286,11 +289,25 @@ def test_an_adapter_that_is_missing_is_said(tiny: Path) -> None:
         make_backend(f"local/{tiny}+{tiny}-nowhere", offline=True)
 
 
-def test_four_bits_without_bitsandbytes_name_the_extra(tiny: Path) -> None:
-    if find_spec("bitsandbytes"):
-        pytest.skip("bitsandbytes is installed here")
-    with pytest.raises(MissingExtra):
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_local_model_answers_with_weights_of_few_bits(bits: int, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    wide = make_chat_model(tmp_path / "wide", width=64)  # four bits come in blocks of 64 weights
+    reply = ChatModel.from_spec(f"local/{wide}?bits={bits}", offline=True).chat(ASK, max_tokens=3)
+    assert reply.usage.output_tokens == 3
+
+
+def test_few_bits_without_bitsandbytes_name_the_extra(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as caught:
         check_model(f"local/{tiny}?bits=4")
+    assert "matlit[gpu]" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "~/no-such-model", "./weights.gguf", "models/mine/first"])
+def test_a_folder_that_is_not_there_is_no_hub_id(name: str) -> None:
+    with pytest.raises(ModelNotFound, match="there is no folder or file"):
+        make_backend(f"local/{name}", offline=True)
 
 
 def test_an_unknown_option_of_a_local_model_is_refused(tiny: Path) -> None:

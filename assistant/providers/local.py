@@ -266,6 +266,8 @@ def _where(model: str) -> tuple[str, dict[str, Any]]:
     if path.is_file():
         return str(path.parent), {"gguf_file": path.name}
     if not path.is_dir():
+        if model.startswith(("/", "~", ".")) or path.suffix == ".gguf" or model.count("/") > 1:  # no hub id is like that
+            raise ModelNotFound(f"there is no folder or file {str(path)!r}", hint="Name a folder with a model")
         return model, {}
     if (path / "config.json").is_file():
         return str(path), {}
@@ -293,7 +295,7 @@ def _bits(source: Source) -> Any:
     from importlib.util import find_spec
 
     if find_spec("bitsandbytes") is None:
-        raise MissingExtra(f"{source.bits}-bit weights", extra="local")
+        raise MissingExtra(f"{source.bits}-bit weights", extra="gpu")
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -306,7 +308,7 @@ def _adapted(network: Any, adapter: str, *, offline: bool) -> Any:
     try:
         from peft import PeftModel
     except ImportError as error:
-        raise MissingExtra("an adapter", extra="local") from error
+        raise MissingExtra("an adapter", extra="finetune") from error
     path = Path(adapter).expanduser()
     try:
         return PeftModel.from_pretrained(
