@@ -266,7 +266,7 @@ def _where(model: str) -> tuple[str, dict[str, Any]]:
     if path.is_file():
         return str(path.parent), {"gguf_file": path.name}
     if not path.is_dir():
-        if model.startswith(("/", "~", ".")) or path.suffix == ".gguf" or model.count("/") > 1:  # no hub id is like that
+        if model.startswith(("/", "~", ".")) or path.suffix == ".gguf" or model.count("/") > 1:  # a hub id never is
             raise ModelNotFound(f"there is no folder or file {str(path)!r}", hint="Name a folder with a model")
         return model, {}
     if (path / "config.json").is_file():
