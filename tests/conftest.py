@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["browsing", "opening", "small_library"]
+pytest_plugins = ["browsing", "opening", "reading", "small_library"]
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Started in the background of a shell this process ignores Ctrl-C, and so would the programs that tests interrupt.
