@@ -39,6 +39,7 @@ THINKING_TOKENS = 1_200  # where the strategy has the model write down its steps
 LOCAL_EVIDENCE_TOKENS = 700  # what a small model on two cores reads in some fifteen seconds
 EVIDENCE_TOKENS = 6_000
 RESULT_CHARACTERS = 6_000  # of one tool result
+SMALL_RESULT_CHARACTERS = 2_000  # the best come first
 PARALLEL_CALLS = 8
 SAME_CALL_TIMES = 3  # then the tools are taken away
 HISTORY_TURNS = 6
@@ -98,6 +99,7 @@ class Work:
     usage: Usage = field(default_factory=Usage)
     began: float = field(default_factory=time.monotonic)
     seen: dict[str, int] = field(default_factory=dict)
+    reach: frozenset[str] | None = None  # the tools that a step may call, of those it is told; None for all
     refused: bool = False  # the server takes no schema
     objection: str = ""  # to what the model last wrote; made once
     stopped: str = ""  # the bound that ended the work
@@ -201,7 +203,7 @@ def data_of(work: Work) -> str:
     if work.attachments:
         parts.append(prompts.ATTACHMENTS.format(names=", ".join(plain(name) for name in work.attachments)))
     if work.results:
-        results = "\n".join(_result_shown(result) for result in work.results)
+        results = "\n".join(_result_shown(work, result) for result in work.results)
         parts.append(prompts.TOOL_RESULTS.format(results=results))
     return "\n".join(parts)
 
@@ -251,11 +253,12 @@ def _specs(work: Work) -> list[ToolSpec]:
     return [ToolSpec(tool.name, tool.description, tool.parameters) for tool in work.tools.values()]
 
 
-def _result_shown(result: ToolResult) -> str:
+def _result_shown(work: Work, result: ToolResult) -> str:
     # The tags of numbered sources are ours; what stands between them was made plain already.
     text = result.text if result.text.startswith("<source n=") else plain(result.text)
-    if len(text) > RESULT_CHARACTERS:
-        text = f"{text[:RESULT_CHARACTERS]}… (cut)"
+    most = SMALL_RESULT_CHARACTERS if work.small else RESULT_CHARACTERS
+    if len(text) > most:
+        text = f"{text[:most]}… (cut)"
     return prompts.TOOL_RESULT.format(name=plain(result.name), text=text)
 
 
@@ -299,7 +302,7 @@ def _stop(work: Work, reached: str, **more: str) -> Note:
 
 def _turns(work: Work, reply: Reply, results: Sequence[ToolResult]) -> list[Message]:
     """Return the calls and what came of them as turns of the conversation."""
-    shown = [_result_shown(result) for result in results]
+    shown = [_result_shown(work, result) for result in results]
     if work.by_steps:
         return turns(reply, shown)
     answers = [
@@ -328,11 +331,10 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
     """One call of the model, its text as deltas; what looks like a call or like thinking is held back."""
     shown = Shown(thinks=work.strategy == "cot")
     stepwise = work.by_steps
-    must_call = bool(work.objection) and not work.results
-    work.objection = ""
-    asked = {"schema": step_schema(specs, must_call=must_call)} if stepwise else {"tools": specs}
     try:
-        reply = yield from _stream(work, messages, shown, **asked)
+        reply = yield from _stream(
+            work, messages, shown, **({"schema": _schema(work, specs)} if stepwise else {"tools": specs})
+        )
     except ModelError as error:
         if not stepwise or type(error) is not ModelError:  # the subclasses say what else is wrong
             raise
@@ -340,6 +342,7 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
         work.trace.append({"step": "no schema", "error": str(error)})
         return (yield from _write(work, messages, specs))
     work.usage += reply.usage
+    work.objection = ""
     reply = read_step(reply, specs) if stepwise or specs else reply
     reply = with_written_calls(reply, specs)
     work.trace.append({"step": "model", "calls": [one.name for one in reply.tool_calls], "finish": reply.finish})
@@ -351,6 +354,12 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
     if not shown.open and text and not work.objection:
         yield TextDelta(text)
     return replace(reply, text=text)
+
+
+def _schema(work: Work, specs: Sequence[ToolSpec]) -> dict[str, Any]:
+    """Return the schema of the next step: a call of a tool within reach, where none was called against an objection."""
+    may_call = [spec for spec in specs if work.reach is None or spec.name in work.reach]
+    return step_schema(may_call, must_call=bool(work.objection) and not work.results)
 
 
 def _objection(work: Work, text: str) -> str:

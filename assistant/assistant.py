@@ -25,7 +25,7 @@ from assistant.declining import is_harmful
 from assistant.events import Answered, Event, Searched, Started, TextDelta
 from assistant.evidence import Findings, find
 from assistant.llms import split_spec
-from assistant.planner import plan
+from assistant.planner import Plan, plan, within_reach
 from assistant.prompts import STRATEGIES, Strategy
 from assistant.question import understand
 from assistant.retrieve import Mode, Vector, search
@@ -256,9 +256,7 @@ class Assistant:
         model = self.chat_model
         if model is not None and not is_planned(model, self.manner.loop):
             found = yield from self._search(asked, asked.question, spoken.subject)
-            # Passages beside the point lead a small model astray; the tools are told to it all the same.
-            passages = bool(made.papers) or not is_small(model)
-            return (yield from self._with_model(model, asked, found, tools, passages=passages))
+            return (yield from self._with_model(model, asked, found, tools, made=made if is_small(model) else None))
         ran = yield from run_steps(made.steps, tools, language=language)
         if not made.papers:
             answer = quoting.from_tools(ran, language=language)
@@ -289,12 +287,16 @@ class Assistant:
         tools: dict[str, Tool],
         ran: Sequence[Ran] = (),
         *,
-        passages: bool = True,
+        made: Plan | None = None,
     ) -> Generator[Event, None, Answer]:
+        """Let the model answer; one that is led astray easily is kept to what the plan `made` leaves in reach."""
         manner = replace(self.manner, strategy=asked.strategy) if asked.strategy != "auto" else self.manner
-        sources = gather(self.library, found, model, manner) if passages else Sources(self.library)
+        papers = made is None or made.papers
+        sources = gather(self.library, found, model, manner) if papers else Sources(self.library)
         names = tuple(attachment.name for attachment in asked.attachments)
         work = Work(model, found, sources, tools, manner, names, asked.history, self._confirm, ran)
+        if made is not None:
+            work.reach = within_reach(made, asked.question, names, tools)
         if sources.all or not (work.planned or not tools):
             return (yield from work_out(work))
         if any(one.said for one in ran):

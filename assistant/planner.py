@@ -16,7 +16,7 @@ from typing import Any, Literal
 from assistant.expressions import converted, expression_in, lacks_value
 from assistant.filters import GROUND, asks_of_all, bound_in, extreme_in, read_filters, unread
 from assistant.glossary import is_japanese
-from assistant.naming import Named, materials_in
+from assistant.naming import Named, ids_in, materials_in
 from assistant.properties import BY_FIELD, Property, wanted_in
 from assistant.spoken import POINTS_BACK, Spoken
 from ingest.elements import NUMBERS
@@ -131,6 +131,16 @@ def plan(
     if not steps and (lacks := _lacks(question, attachments, spoken)) and not confined:
         return Plan(lacks=lacks)
     return Plan(tuple(steps), " ".join(papers) if steps else _spelled_out(question, spoken))
+
+
+def within_reach(made: Plan, question: str, attachments: Sequence[str], tools: Collection[str]) -> frozenset[str]:
+    """Return which of `tools` have something to work on: an attached or recorded structure, a material, or anything."""
+    reached = {step.tool for step in made.steps}
+    if attachments or ids_in(question):
+        reached |= {"structure", "bandgap"}
+    if materials_in(question):
+        reached.add("materials")
+    return frozenset(reached | (set(tools) - {"structure", "bandgap", "materials"}))
 
 
 def clauses(question: str) -> list[str]:

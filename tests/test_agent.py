@@ -362,6 +362,26 @@ def test_a_small_model_is_shown_passages_only_where_papers_may_answer(ask) -> No
         assert ("<passages>" in chat.backend.requests[0].messages[-1].content) == shown
 
 
+@pytest.mark.parametrize(
+    ("question", "reached"),
+    [
+        (QUESTION, {"calculator", "papers", "materials"}),
+        ("Which pair style runs the peridynamic model?", {"calculator", "papers"}),
+        ("What is the density of mp-149?", {"calculator", "papers", "materials", "structure", "bandgap"}),
+    ],
+)
+def test_a_small_model_may_call_only_tools_that_have_something_to_work_on(
+    ask,  # type: ignore[no-untyped-def]
+    question: str,
+    reached: set[str],
+) -> None:
+    _, chat = ask(None, question, model=without_tools([step(RIGHT)] * 4), manner=Manner(loop="tools"))
+    first = chat.backend.requests[0]
+    listed = first.schema["anyOf"][0]["properties"]["calls"]["items"]["anyOf"]
+    assert {name for one in listed for name in one["properties"]["name"]["enum"]} == reached
+    assert "structure" in first.messages[0].content  # told all the same: the prompt's beginning stays as it is
+
+
 def test_the_tools_are_told_in_the_same_words_for_every_question(ask) -> None:  # type: ignore[no-untyped-def]
     told = set()
     for question in (QUESTION, "LiFePO4正極の0.1 Cにおける初期放電容量はいくらか。"):
