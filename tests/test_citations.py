@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 
 import numpy as np
@@ -159,14 +158,13 @@ def test_a_page_is_found_again_after_folding_all_of_it(words: list[str]) -> None
     assert text[located.start : located.end].strip("“”") == text.strip("“”")
 
 
-def test_looking_on_a_page_read_before_takes_less_than_a_millisecond() -> None:
+def test_a_page_is_folded_once_however_many_quotes_are_looked_for_on_it() -> None:
     text = "The cathode delivers 170 mAh g−1 – with “hard” carbon and a ﬁnal ﬁlm. " * 70
-    quote = "a ﬁnal film. The cathode delivers 170 mAh g-1 - with" + text[70:300]
+    quote = 'a final film. The cathode delivers 170 mAh g-1 - with "hard" carbon'
     locate(quote, page(text))
-    began = time.perf_counter()
-    for _ in range(100):
-        locate(quote, page(text))
-    assert (time.perf_counter() - began) / 100 < 0.001
+    before = squeeze.cache_info().misses, fold.cache_info().misses
+    assert all(locate(quote, page(text)) for _ in range(100))
+    assert (squeeze.cache_info().misses, fold.cache_info().misses) == before
 
 
 @pytest.mark.parametrize(

@@ -97,17 +97,14 @@ def test_token_spans_are_those_of_the_characters_of_the_text(int8: Embedder) -> 
     assert int8.count_tokens([text, ""]) == [len(spans), 0]
 
 
-def test_the_first_question_loads_neither_torch_nor_transformers_and_is_quick(cache: Path, int8: Embedder) -> None:
+def test_the_first_question_loads_neither_torch_nor_transformers(cache: Path, int8: Embedder) -> None:
     int8.embed_query("prepare the cache")
     script = (
-        "import sys, time; from pathlib import Path; started = time.perf_counter()\n"
-        "from ingest.embed import make_embedder\n"
+        "import sys; from pathlib import Path; from ingest.embed import make_embedder\n"
         "make_embedder('all-MiniLM-L6-v2', cache_dir=Path(sys.argv[1])).embed_query('band gap')\n"
-        "assert not {'torch', 'transformers', 'onnx'} & set(sys.modules); print(time.perf_counter() - started)"
+        "assert not {'torch', 'transformers', 'onnx'} & set(sys.modules)"
     )
-    command = [sys.executable, "-c", script, str(cache)]
-    times = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(2)]
-    assert min(times) < 2.0  # 0.4 s on a quiet machine
+    subprocess.run([sys.executable, "-c", script, str(cache)], check=True)
 
 
 def test_a_processor_without_vnni_gets_smaller_weights_of_nearly_the_same_meaning(
