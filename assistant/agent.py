@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from assistant import prompts, quoting
 from assistant.answer import Answer
-from assistant.chat import ChatModel, Delta, Message, Reply, ToolCall, ToolSpec, Unavailable, Usage
+from assistant.chat import ChatModel, Delta, Finish, Message, Reply, ToolCall, ToolSpec, Unavailable, Usage
 from assistant.checking import check, is_echo, says_nothing, tidied
-from assistant.concluding import abstained, answered, quoted, so_far
+from assistant.concluding import abstained, answered, declined, quoted, so_far
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
 from assistant.react import instructions, read_step, step_schema, takes_steps, turns
@@ -103,6 +103,7 @@ class Work:
     refused: bool = False  # the server takes no schema
     objection: str = ""  # to what the model last wrote; made once
     stopped: str = ""  # the bound that ended the work
+    finish: Finish = "stop"  # of the model's last reply
     trace: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
@@ -177,6 +178,8 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
     results = [result.text for result in work.results if result.result is not None]
     checked = check(text, work.sources, results, papers, question=work.found.question.text, language=work.language)
     work.trace += checked.trace
+    if work.finish == "declined":
+        return declined(work, text)
     if says_nothing(text):
         if work.stopped:
             return so_far(work)
@@ -348,6 +351,7 @@ def _write(work: Work, messages: Sequence[Message], specs: Sequence[ToolSpec]) -
     work.trace.append({"step": "model", "calls": [one.name for one in reply.tool_calls], "finish": reply.finish})
     if reply.tool_calls:
         return reply
+    work.finish = reply.finish
     text = answer_part(reply.text, thinks=work.strategy == "cot")
     if stepwise and specs and not shown.open:
         work.objection = _objection(work, text)
@@ -404,7 +408,7 @@ def _run_all(work: Work, calls: Sequence[ToolCall]) -> Generator[Event, None, li
             results.append(result)
             yield ToolFinished(name, result.name, result)
     numbered = [_numbered(work, result) for result in results]
-    work.results += [result for result in numbered if result.error is None or result.name in work.tools]
+    work.results += numbered
     return numbered
 
 

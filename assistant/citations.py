@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from assistant.polarity import contradiction
-from assistant.quantities import Quantity, occurs, quantities
+from assistant.quantities import Quantity, occurs, quantities, rounds
 from ingest import lexical
 from ingest.records import Box, Page, fold_boxes
 
@@ -129,8 +129,8 @@ def check_claims(
     `evidence` is the source text that each citation number stands for; sentences point to it as [1] or [1, 3].
     A cited sentence is `verified` if its citations were found on their pages, its quotations and numbers occur in the
     sources it cites (a number with its unit in any spelling; never rounded or converted), and source and sentence share
-    words. It is `tool` if a number comes from a tool result instead, or if it cites nothing and its facts are all in
-    one. Everything else is `unsupported`, with the reason.
+    words. It is `tool` if a number comes from a tool result instead, where it may have more digits, or if it cites
+    nothing and its facts are all in one. Everything else is `unsupported`, with the reason.
     """
     known = {citation.n: citation for citation in citations}
     return [_check(sentence, known, evidence, tool_results) for sentence in split_claims(text)]
@@ -398,7 +398,7 @@ def _numbers_and_words(sentence: str, source: str, tool_results: Sequence[str]) 
     for quantity in quantities(sentence):
         if occurs(quantity, source):
             continue
-        if not any(occurs(quantity, result) for result in tool_results):
+        if not any(_is_result(quantity, result) for result in tool_results):
             return "unsupported", f"the source does not give {quantity.text!r}"
         status = "tool"
     if status == "verified" and not _shares_words(sentence, source):
@@ -428,6 +428,11 @@ def _all_in_tools(sentence: str, tool_results: Sequence[str]) -> bool:
     if not tool_results or not (numbers or names):
         return False
     together = "\n".join(tool_results)
-    return all(any(occurs(number, result) for result in tool_results) for number in numbers) and all(
+    return all(any(_is_result(number, result) for result in tool_results) for number in numbers) and all(
         fold(name).text in fold(together).text for name in names
     )
+
+
+def _is_result(quantity: Quantity, result: str) -> bool:
+    """Whether a tool gave a quantity, which may be told with fewer digits; what a paper says may not be rounded."""
+    return occurs(quantity, result) or (not result.startswith("<source ") and rounds(quantity, result))

@@ -25,9 +25,10 @@ def answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:
         ran = (*ran, *_taken(work))
     said = said_by(ran)
     before = [*tool_lines(ran, work.language), *computed_note(ran, work.language), ""] if said else []
+    after = [prompts.CUT_OFF[work.language]] if work.finish == "length" else []
     return replace(
         _unanswered(work),
-        text="\n".join([*before, checked.text]),
+        text="\n".join([*before, checked.text, *after]),
         citations=checked.citations,
         claims=(*said, *checked.claims),
         papers=tuple(cited.values()),
@@ -76,6 +77,14 @@ def so_far(work: Work) -> Answer:
 def _taken(work: Work) -> tuple[Ran, ...]:
     """Return the model's own calls as steps; what they found in papers is quoted elsewhere."""
     return tuple(taken(result, language=work.language) for result in work.results if result.name != "papers")
+
+
+def declined(work: Work, text: str) -> Answer:
+    """Return the refusal of the model or of its provider, which claims nothing, below what the planner's tools said."""
+    said = said_by(work.ran)
+    before = [*tool_lines(work.ran, work.language), ""] if said else []
+    told = text or prompts.MODEL_DECLINED[work.language].format(model=work.model.spec)
+    return replace(_unanswered(work), text="\n".join([*before, told]), claims=said, abstained=not said)
 
 
 def abstained(work: Work) -> Answer:

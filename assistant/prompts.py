@@ -107,6 +107,14 @@ OUT_OF_BOUNDS: dict[Language, str] = {
     "ja": "モデルは答え終える前に上限({reached})で止められました。ここまでに分かったことを以下に示します。"
     "設定の [agent] max_seconds、max_steps、max_tokens、max_cost_usd で増やせます。",
 }
+CUT_OFF: dict[Language, str] = {
+    "en": "(The model's answer was cut off here: it reached its largest length.)",
+    "ja": "(モデルの回答は長さの上限に達し、ここで途切れました。)",
+}
+MODEL_DECLINED: dict[Language, str] = {
+    "en": "{model} declined to answer. Put the question in other words, or ask another model.",
+    "ja": "{model} は回答を断りました。言い方を変えるか、別のモデルに尋ねてください。",
+}
 _BOUNDS_JA = {"s": "秒", "steps": "ステップ", "tokens": "トークン", "US dollars": "米ドル"}
 CLOSEST: dict[Language, str] = {
     "en": "The passages that come closest, word for word:",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
 MAX_EXPONENT = 400  # larger powers of ten are misread text, and would make huge integers
@@ -50,6 +50,23 @@ def occurs(quantity: Quantity, text: str) -> bool:
     if any(other.unit in (quantity.unit, _bases(quantity.unit)) for other in found if other.unit):
         return True
     return any(not other.unit for other in found) and quantity.unit in _units_named(text)
+
+
+def rounds(quantity: Quantity, text: str) -> bool:
+    """Whether `text` gives this quantity with more digits, as 867.02 nm of 867.0223667 nm; with two at least."""
+    return any(
+        other.unit == quantity.unit
+        and any(_rounded(value, exact) for value in quantity.values for exact in other.values)
+        for other in _quantities(text)
+    )
+
+
+def _rounded(value: Decimal, exact: Decimal) -> bool:
+    parts = value.as_tuple()
+    if value == 0 or len(parts.digits) < 2 or not isinstance(parts.exponent, int) or abs(exact.adjusted()) > 30:
+        return False
+    place = Decimal(1).scaleb(parts.exponent)
+    return value in (exact.quantize(place, ROUND_HALF_UP), exact.quantize(place, ROUND_HALF_EVEN))
 
 
 @lru_cache(maxsize=512)

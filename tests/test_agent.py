@@ -167,6 +167,26 @@ def test_an_endless_loop_of_calls_ends_at_a_bound(ask, bounds: Bounds, told: str
         assert "163 mAh" in answer.text
 
 
+def test_a_call_of_a_tool_that_does_not_exist_is_listed_with_its_error(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask([calls(("telescope", {"at": "Mars"})), RIGHT])
+    assert [(call["name"], call["error"]) for call in answer.tool_calls] == [
+        ("telescope", "there is no tool named 'telescope'")
+    ]
+
+
+def test_an_answer_that_was_cut_off_says_so(ask) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask([{"text": RIGHT, "finish": "length"}])
+    assert answer.text.splitlines()[-1] == prompts.CUT_OFF["en"]
+
+
+@pytest.mark.parametrize("said", ["", "I cannot help with that."])
+def test_a_model_that_declines_is_told_as_such_not_as_nothing_found(ask, said: str) -> None:  # type: ignore[no-untyped-def]
+    answer, _ = ask([{"text": said, "finish": "declined"}])
+    assert answer.text == (said or prompts.MODEL_DECLINED["en"].format(model="scripted"))
+    assert answer.abstained
+    assert answer.claims == ()
+
+
 def test_money_is_a_bound_too(ask) -> None:  # type: ignore[no-untyped-def]
     call = (ToolCall("c", "calculator", {"expression": "1+1"}),)
     dear = Reply("", call, Usage(input_tokens=10_000_000, calls=1), "tool_calls", "scripted")

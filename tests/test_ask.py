@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant import prompts
 from assistant.demo import run_demo
 from ui.cli import main
 
@@ -56,6 +57,19 @@ def test_a_model_answers_and_its_source_stands_below(
     assert out.startswith(LFP)
     assert "[1] Lithium iron phosphate as a cathode material, p. 1: “The theoretical capacity" in out
     assert "@misc{" in out or "@article{" in out
+
+
+def test_a_streamed_answer_that_checking_changed_is_printed_again_as_checked(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "wrong.json"
+    wrong = "The LiFePO4 cathode delivered 999 mAh g−1 [1]."
+    replies = [{"text": "Let me compute.", "tool_calls": [{"name": "calculator", "arguments": {"expression": "1+1"}}]}]
+    script.write_text(json.dumps([*replies, wrong]), encoding="utf-8")
+    assert main(["ask", QUESTION, "--model", f"scripted/{script}", "--library", str(library), "--stream"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{wrong}\n{wrong}{prompts.UNSUPPORTED['en']}\n" in out
+    assert "the answer, as checked:" in err
 
 
 def test_a_streamed_answer_is_printed_once(library: Path, script: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -265,6 +265,25 @@ def test_a_number_from_a_tool_is_marked_as_such() -> None:
     assert status("That is 99.2 % of the theoretical value.", SOURCE, ("result: 99.2 %",)) == "tool"
 
 
+@pytest.mark.parametrize(
+    ("told", "supported"),
+    [
+        ("867.02 nm", True),
+        ("867 nm", True),
+        ("867.0 nm", True),
+        ("870 nm", False),
+        ("867.03 nm", False),
+        ("9 nm", False),
+    ],
+)
+def test_a_tools_number_may_be_rounded_rightly_a_papers_may_not(told: str, supported: bool) -> None:
+    sentence, result = f"That corresponds to {told}.", "1.43 eV to nm = 867.0223667 nm (through E = hν = hc/λ)"
+    assert (check_claims(sentence, [], {}, (result,))[0].status == "tool") == supported
+    paper = f'<source n="1" title="T">\n{result}\n</source>'
+    assert check_claims(sentence, [], {}, (paper,))[0].status == "unsupported"
+    assert status(f"The wavelength is {told} [1].", "The wavelength is 867.0223667 nm.") == "unsupported"
+
+
 def test_a_citation_whose_quote_was_not_found_supports_nothing() -> None:
     (claim,) = check_claims("It delivers 170 mAh/g [1].", [citation(status="unsupported")], {1: SOURCE})
     assert claim.status == "unsupported"

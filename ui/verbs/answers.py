@@ -75,19 +75,30 @@ def ask(context: Context, /, question: str, bibtex: bool, stream: bool, no_tools
 
 
 def show_events(events: Iterable[Event], context: Context, *, stream: bool) -> Answer:
-    """Follow an answer to its end: steps as notes on stderr, with `stream` its text on stdout; return the answer."""
-    from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished
-    from ui.show import safe
+    """Follow an answer to its end: steps as notes on stderr, with `stream` its text on stdout; return the answer.
 
+    What was streamed is the model's own wording: where checking has changed it, the answer follows once more.
+    """
+    from assistant.events import Answered, Note, Searched, TextDelta, ToolFinished, ToolStarted
+    from ui.show import safe, say
+
+    written = ""
     for event in events:
         if isinstance(event, Answered):
             if stream:
                 click.echo()
+                if event.answer.text.split() != written.split():
+                    note(context, "the answer, as checked:")
+                    say(event.answer.text)
             if event.answer.usage.get("input_tokens"):
                 note(context, describe_usage(event.answer))
             return event.answer
         if isinstance(event, TextDelta) and stream:
+            written += event.text
             click.echo(safe(event.text), nl=False)
+        elif isinstance(event, ToolStarted) and written:
+            written = ""  # it was thinking aloud
+            click.echo()
         elif isinstance(event, Searched):
             note(context, f"{len(event.hits)} passages found ({event.seconds:.1f} s)")
         elif isinstance(event, ToolFinished):
