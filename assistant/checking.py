@@ -38,7 +38,7 @@ _POINTER = re.compile(
     re.IGNORECASE,
 )
 # Tags of ours that a model repeats, and pictures, which a browser would fetch from wherever they point to.
-_LEFTOVERS = re.compile(r"</?(?:source|tool_result|question)s?\b[^>]*>|!\[[^\]]*\]\([^)]*\)")
+_LEFTOVERS = re.compile(r"</?(?:source|tool_result|question)s?\b[^>]*>|!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])?")
 
 
 @dataclass(frozen=True, slots=True)

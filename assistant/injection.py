@@ -8,6 +8,7 @@ against, so that a sentence is not "supported" by an order to write it. Pages an
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LEFT_OUT = "(a sentence addressed to assistants was left out)"
 
@@ -30,6 +31,10 @@ _ORDERS = re.compile(
     r"|\b(?:tell|inform|convince) the (?:user|reader|scientist) that\b|(?-i:^\W*(?:State|Claim|Assert) that\b)"
     r"|^\W*cite (?:this|the|only)\b|^\W*attribute the\b|\brecommend buying\b|\bAPI[ _-]?key\b"
     r"|</?\s*(?:sources?|tool_results?|question|attachments?)\b|‹"
+    r"|\b(?:write|say|reply|respond) ?: |\b(?:asked|told|tells?|instructs?) the (?:language )?(?:model|assistant|AI)\b"
+    r"|\b(?:dear|attention|note to|message (?:to|for)|instructions? (?:to|for)) (?:the |any |all )?(?:AI|LLM|assistant|"
+    r"language model|chatbot)s?\b|\b(?:call|invoke)\s+\w+\s+with\s+\{|を呼び出(?:せ|して)|<<SYS>>"
+    r"|(?:アシスタント|言語モデル|AI)へ(?:の指示)?[:、。]|(?:命令|指示|規則)(?:は|を)(?:無効|破棄|解除)"
     r"|指示を.{0,8}(?:無視|忘れ)|質問を.{0,8}無視|(?:APIキー|プロンプト)を.{0,8}(?:表示|出力|教え)|ツールを.{0,10}呼び出"
     r"|あなたは今から|(?:言葉|語)で答えな|を引用せよ|と(?:書け|答えろ|述べよ)",
     re.IGNORECASE | re.DOTALL,
@@ -41,7 +46,7 @@ _BORDER = re.compile(r"((?<=[.!?])\s+(?=[^a-z])|(?<=。)|\n)")
 
 def is_order(sentence: str) -> bool:
     """Whether a sentence is addressed to an assistant."""
-    return bool(_ORDERS.search(sentence))
+    return bool(_ORDERS.search(unicodedata.normalize("NFKC", sentence)))  # ｗｒｉｔｅ is "write"
 
 
 def without_orders(text: str, *, instead: str = LEFT_OUT) -> str:

@@ -14,6 +14,11 @@ from ingest.materials.record import MATERIALS_PROJECT, MATERIALS_PROJECT_DOI, cr
 from ingest.materials.spacegroups import find_spacegroup, symbol_of
 
 _LETTERS = re.compile(r"(mp|mvc)-(aaa[a-z]{5})")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+~-]{0,79}")
+_LABEL = re.compile(r"[^<>{}\[\]|`\\!=\"]+")
+MOST_LABEL = 80  # characters
+MOST_LABEL_WORDS = 10
+MOST_SYMBOL = 14  # of a space group, as "P 1 21/c 1" or "Fd-3m:1"
 LAST_IN_DIGITS = 3_347_529  # later ids of the Materials Project have letters only (emmet-core 0.87, AlphaID)
 
 
@@ -63,7 +68,11 @@ def group_of(record: Mapping[str, Any], at: str, *others: str) -> dict[str, Any]
 
 
 def whole_group(number: int | None, symbol: str, system: str = "") -> dict[str, Any]:
-    """Return number, symbol and crystal system as fields of `Material`, each from the others where it is missing."""
+    """Return number, symbol and crystal system as fields of `Material`, each from the others where it is missing.
+
+    What is too long to be a symbol or a system is left out, like anything else that is no label.
+    """
+    symbol, system = (word if len(word) <= MOST_SYMBOL and _is_label(word) else "" for word in (symbol, system))
     number = number if number is not None else find_spacegroup(symbol)
     return {
         "spacegroup_number": number,
@@ -97,6 +106,8 @@ def project_id(text: str) -> str:
 
     The letters are its digits to the base 26, eight of them; records that have both names are one record.
     """
+    if not _ID.fullmatch(text):
+        raise FieldError("material_id", f"is {shown(text)}, not an id: letters, digits and ._:/+- only, at most 80")
     found = _LETTERS.fullmatch(text)
     if not found:
         return text
@@ -121,12 +132,35 @@ def words(record: Mapping[str, Any], path: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def labels(record: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    """Return the names that a record gives of itself. What is no name, a sentence or markup, is left out.
+
+    They are shown in answers and to models: a stranger's file must not speak there.
+    """
+    return tuple(name for name in (" ".join(one.split()) for one in words(record, path)) if _is_label(name))
+
+
+def label(record: Mapping[str, Any], *paths: str) -> str:
+    """Return a short word such as a source, "" where it is a sentence or markup."""
+    found = " ".join(word(record, *paths).split())
+    return found if _is_label(found) else ""
+
+
+def _is_label(name: str) -> bool:
+    return (
+        len(name) <= MOST_LABEL
+        and bool(_LABEL.fullmatch(name))
+        and len(name.split()) <= MOST_LABEL_WORDS
+        and ". " not in name
+    )
+
+
 def origin_of(record: Mapping[str, Any], material_id: str) -> dict[str, Any]:
     """Return where the record is from and when it was last changed, as fields of `Material`."""
     ours = material_id.startswith(("mp-", "mvc-"))
     _, updated = look_up(record, "as_of", "last_updated.$date", "last_updated")
     return {
-        "source": word(record, "source") or (MATERIALS_PROJECT if ours else ""),
+        "source": label(record, "source") or (MATERIALS_PROJECT if ours else ""),
         "source_doi": word(record, "source_doi") or (MATERIALS_PROJECT_DOI if ours else ""),
         "as_of": updated[:10] if isinstance(updated, str) else "",
     }

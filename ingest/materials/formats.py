@@ -16,6 +16,7 @@ from ingest.materials.fields import (
     elements_of,
     functional_of,
     group_of,
+    labels,
     number,
     origin_of,
     project_id,
@@ -24,7 +25,6 @@ from ingest.materials.fields import (
     truth,
     whole_group,
     word,
-    words,
 )
 from ingest.materials.formula import composition, reduced_formula
 from ingest.materials.optimade import convert_optimade, is_optimade
@@ -50,7 +50,7 @@ def _summary(record: Mapping[str, Any]) -> Material:
         material_id=material_id,
         formula_pretty=formula,
         elements=elements,
-        names=words(record, "names"),
+        names=labels(record, "names"),
         nsites=sites_of(record, cell),
         **group_of(record, "symmetry", "spacegroup"),
         band_gap_ev=number(record, "band_gap", least=0),

@@ -43,6 +43,7 @@ _KNOWN_HEADING = re.compile(
 _UNDERLINE = re.compile(r"(=|-|~|\^)\1{2,}\s*")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•・]|\d{1,3}[.)]|\[\d{1,3}\])\s+\S")
 _REFERENCE_START = re.compile(r"(?m)^\s*(?=\[\d{1,3}\]\s|\(\d{1,3}\)\s|\d{1,3}[.)]\s)")
+_TWO_SENTENCES = re.compile(r"[a-z0-9)]{2}[.!?]\s+[A-Z]|。")  # a title is one at most
 _COLUMNS = re.compile(r"\t+| {2,}")
 MAX_CELL = 40
 
@@ -68,10 +69,11 @@ _INLINE = (
 
 
 def read_text(path: Path, *, options: ReadOptions) -> Document:
-    """Read plain text; a first short paragraph is taken for the title."""
+    """Read plain text; a first short paragraph above others is taken for the title."""
     outline = Outline()
-    for number, paragraph in enumerate(_paragraphs(decoded(path))):
-        _add_paragraph(outline, paragraph, first=number == 0)
+    paragraphs = list(_paragraphs(decoded(path)))
+    for number, paragraph in enumerate(paragraphs):
+        _add_paragraph(outline, paragraph, first=number == 0 and len(paragraphs) > 1)
     return assemble(outline.pieces, metadata=Metadata(), format_name="text")
 
 
@@ -179,7 +181,7 @@ def _paragraphs(text: str) -> Iterator[list[str]]:
 
 
 def _add_paragraph(outline: Outline, lines: list[str], *, first: bool) -> None:
-    if first and len(lines) <= 3 and len(" ".join(lines)) <= MAX_TITLE and not lines[-1].endswith((".", "。", ":")):
+    if first and _is_title(lines):
         lines = [line for line in lines if not _UNDERLINE.fullmatch(line)]
         outline.add("title", "\n".join(lines))
     elif len(lines) == 2 and _UNDERLINE.fullmatch(lines[1]):
@@ -196,6 +198,12 @@ def _add_paragraph(outline: Outline, lines: list[str], *, first: bool) -> None:
     else:
         for item in _items(lines):
             outline.add("text", _unwrap(item))
+
+
+def _is_title(lines: list[str]) -> bool:
+    joined = " ".join(lines)
+    short = len(lines) <= 3 and len(joined) <= MAX_TITLE and not joined.endswith((".", "。", ":"))
+    return short and not _TWO_SENTENCES.search(joined)
 
 
 def _is_heading(line: str) -> bool:
