@@ -35,6 +35,16 @@ class Answer:
     trace: tuple[Mapping[str, Any], ...] = ()
     papers: tuple[Paper, ...] = ()
 
+    def __str__(self) -> str:
+        """Return the text, so that `print(answer)` shows it."""
+        return self.text
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the text, what is doubtful in it, and the quotes it cites."""
+        from assistant.rich import as_html
+
+        return as_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return the object that `matlit ask --json` prints."""
         return {

@@ -118,6 +118,10 @@ class Assistant:
         self._keep_journal = keep_journal
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        """Name the library and the model."""
+        return f"Assistant({str(self.library.info.path)!r}, model={self.model!r})"
+
     @property
     def embedder(self) -> Embedder:
         """The library's own embedder."""

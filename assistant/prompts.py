@@ -115,7 +115,7 @@ MODEL_DECLINED: dict[Language, str] = {
     "en": "{model} declined to answer. Put the question in other words, or ask another model.",
     "ja": "{model} は回答を断りました。言い方を変えるか、別のモデルに尋ねてください。",
 }
-_BOUNDS_JA = {"s": "秒", "steps": "ステップ", "tokens": "トークン", "US dollars": "米ドル"}
+_bounds_ja = {"s": "秒", "steps": "ステップ", "tokens": "トークン", "US dollars": "米ドル"}
 CLOSEST: dict[Language, str] = {
     "en": "The passages that come closest, word for word:",
     "ja": "質問に最も近い箇所(原文のまま):",
@@ -298,7 +298,7 @@ def question(text: str, *, data: str, language: Language) -> str:
 def reached(bound: str, language: Language) -> str:
     """Return a bound such as "300 s" in the language of the answer."""
     number, _, unit = bound.partition(" ")
-    return bound if language == "en" else number + _BOUNDS_JA.get(unit, unit)
+    return bound if language == "en" else number + _bounds_ja.get(unit, unit)
 
 
 def brief(text: str, *, data: str, language: Language) -> str:

@@ -50,12 +50,11 @@ def quote(
     notes = _notes(found.question, embedder)
     alone = model == MODEL
     heading = instead or prompts.QUOTES[language]
-    footer = [*notes, prompts.CONNECT_MODEL[language]] if alone else notes
+    lacking = [] if said else without(ran, language)  # tool_lines tell it else
+    footer = [*lacking, *notes, *([prompts.CONNECT_MODEL[language]] if alone else [])]
     text = [heading, *quoted(citations, language), *([""] if footer else []), *footer]
     if said:
         text = [*tool_lines(ran, language), *computed_note(ran, language), "", *text]
-    elif lacking := without(ran, language):
-        text = [*lacking, "", *text]
     return Answer(
         text="\n".join(text),
         citations=citations,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from assistant import Answer, Assistant, glossary, glossary_terms, journal, prompts
+from assistant.citations import Citation, Claim
 from assistant.question import understand
 from ingest.chunk import chunk_document, recipe
 from ingest.embed import make_embedder
@@ -276,3 +277,23 @@ def test_fixed_sentences_come_in_both_languages() -> None:
     tables = [value for name, value in vars(prompts).items() if name.isupper() and isinstance(value, dict)]
     assert len(tables) >= 9
     assert all(set(table) == {"en", "ja"} for table in tables)
+
+
+def test_a_notebook_shows_the_answer_escaped_with_its_doubts_and_sources() -> None:
+    bad = "It is <b>2 GPa</b> ![x](http://evil.example)."
+    answer = Answer(
+        text=f"It is 1 GPa [1]. {bad}",
+        citations=(
+            Citation(1, "p", "Hard & <i>fast</i>", "10.1000/x(1)", 3, "The hardness is 1 GPa.", "verified"),
+            Citation(2, "q", "Soft", 'javascript:"x"', 4, "Nothing.", "unsupported"),
+        ),
+        claims=(Claim("It is 1 GPa [1].", "verified", (1,)), Claim(bad, "unsupported", (), 'cites "no" source')),
+        model="openai/x",
+    )
+    shown = answer._repr_html_()
+    assert str(answer) == answer.text
+    assert not [mark for mark in ("<b>", "<i>", "<img", "javascript") if mark in shown]
+    assert 'title="cites &quot;no&quot; source">It is &lt;b&gt;2 GPa' in shown
+    assert '<a href="https://doi.org/10.1000/x(1)" rel="noreferrer">Hard &amp; &lt;i&gt;fast' in shown
+    assert "p. 4: “Nothing.” (unsupported)" in shown
+    assert "openai/x · 1 verified · 1 unsupported" in shown
