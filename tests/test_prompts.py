@@ -30,6 +30,7 @@ FILLED = {
     "DIGEST": {"count"},
     "NOTHING_QUOTED": {"titles"},
     "OUT_OF_BOUNDS": {"reached"},
+    "MODEL_DECLINED": {"model"},
     "STOPPED": {"reached", "done", "parts"},
     "LOOKED_FOR": {"terms"},
     "MISSING": {"terms"},
