@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from assistant import prompts, quoting
 from assistant.answer import Answer
-from assistant.chat import ChatModel, Delta, Finish, Message, Reply, ToolCall, ToolSpec, Unavailable, Usage
+from assistant.chat import Again, ChatModel, Delta, Finish, Message, Reply, ToolCall, ToolSpec, Unavailable, Usage
 from assistant.checking import check, is_echo, says_nothing, tidied
 from assistant.concluding import abstained, answered, declined, quoted, so_far
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
@@ -385,9 +385,12 @@ def _stream(work: Work, messages: Sequence[Message], shown: Shown, **asked: Any)
     # A model on this machine is as slow as the machine is busy: only the bound on the whole ends it.
     timeout_s = seconds if work.model.local else min(seconds, work.model.timeout_s)
     reply: Reply | None = None
-    for item in work.model.stream(messages, max_tokens=most, timeout_s=timeout_s, within_s=seconds, **asked):
+    for item in work.model.stream(messages, max_tokens=most, timeout_s=timeout_s, within_s=seconds, over=True, **asked):
         if isinstance(item, Reply):
             reply = item
+        elif isinstance(item, Again):
+            shown.restart()
+            yield Note(f"{item.reason}; the answer is written anew")
         elif isinstance(item, Delta) and (text := shown.more(item.text)):
             yield TextDelta(text)
     if reply is None:

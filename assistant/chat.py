@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from assistant.cache import ReplyCache
-from assistant.limits import Limiter, Limits, limiter_for
+from assistant.limits import Limiter, Limits, limiter_for, with_rates
 from assistant.pricing import with_cost
 from assistant.providers.base import (
     Backend,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from assistant.providers.scripted import Scripted
 
 __all__ = [
+    "Again",
     "Backend",
     "BadReply",
     "ChatModel",
@@ -112,6 +113,13 @@ class Retries:
         return min(self.first_wait_s * 2.0**attempt, self.most_wait_s) * random.uniform(1.0, 1.25)  # noqa: S311
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The stream broke off for `reason`: what it gave does not count, and it begins anew."""
+
+    reason: str
+
+
 class ChatModel:
     """A language model that one can talk to; safe to share between threads.
 
@@ -128,6 +136,7 @@ class ChatModel:
         timeout_s: float = TIMEOUT_S,
         retries: Retries = Retries(),
         limits: Limits | None = None,
+        rates: str = "",
         cache: ReplyCache | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -142,7 +151,8 @@ class ChatModel:
         default = (
             Limits(concurrent=0) if backend.provider == "scripted" else Limits(concurrent=1 if backend.local else 8)
         )
-        self._limiter: Limiter = limiter_for(backend.provider, limits or default)
+        allowed = with_rates(limits or default, backend.provider, rates)
+        self._limiter: Limiter = limiter_for(backend.provider, allowed)
         self._lock = threading.Lock()
 
     @classmethod
@@ -154,12 +164,16 @@ class ChatModel:
         timeout_s: float = TIMEOUT_S,
         retries: Retries = Retries(),
         limits: Limits | None = None,
+        rates: str = "",
         cache: Path | str | None = None,
         **options: Any,
     ) -> Self:
         """Build the model that `spec` names, for example `openai/gpt-4o-mini`; `cache` is a file for replies.
 
+        `rates` says what providers allow a minute: see `parse_rates`.
+
         Raises:
+            BadSettings: `rates` cannot be read.
             UnknownSpec: `spec` names no known provider.
             OfflineError: `offline`, and the model is not on this machine.
             ModelError: the key or the model is missing; see its subclasses in `assistant.providers.errors`.
@@ -168,7 +182,7 @@ class ChatModel:
 
         backend = make_backend(spec, offline=offline, **options)
         kept = ReplyCache(cache) if cache is not None else None
-        return cls(backend, spec=spec, timeout_s=timeout_s, retries=retries, limits=limits, cache=kept)
+        return cls(backend, spec=spec, timeout_s=timeout_s, retries=retries, limits=limits, rates=rates, cache=kept)
 
     @classmethod
     def from_llm(cls, llm: LLM, **options: Any) -> Self:
@@ -260,10 +274,12 @@ class ChatModel:
         timeout_s: float | None = None,
         within_s: float = math.inf,
         stop: Sequence[str] = (),
-    ) -> Iterator[Delta | Reply]:
+        over: bool = False,
+    ) -> Iterator[Delta | Again | Reply]:
         """Yield the answer's text as it is written, then the whole `Reply`.
 
-        It is tried again only while no text has come. `timeout_s` is for the whole answer, `within_s` for all attempts
+        It is tried again while no text has come; with `over` afterwards too: an `Again` says that the text so far does
+        not count, and it is written anew. `timeout_s` is for the whole answer, `within_s` for all attempts
         together. A model on this machine answers one at a time: read a stream to its end, or close it, before asking
         again in the same thread.
 
@@ -283,10 +299,12 @@ class ChatModel:
                     begun = True
                     yield item
             except ModelError as error:
-                if begun:
+                if begun and not over:
                     raise
                 self._wait_or_raise(attempt, error, ends)
                 attempt += 1
+                if begun:
+                    yield Again(str(error))
             else:
                 return
 
@@ -299,7 +317,7 @@ class ChatModel:
             raise RuntimeError("the call ended without a reply")
         return reply
 
-    async def astream(self, messages: Sequence[Message], **options: Any) -> AsyncIterator[Delta | Reply]:
+    async def astream(self, messages: Sequence[Message], **options: Any) -> AsyncIterator[Delta | Again | Reply]:
         """Do what `stream` does without holding up the event loop; leaving the loop early stops the model."""
         async for item in in_thread(partial(self.stream, messages, **options)):
             yield item
@@ -349,6 +367,9 @@ class ChatModel:
     def _wait_or_raise(self, attempt: int, error: ModelError, ends: float) -> None:
         wait_s = self.retries.wait_s(attempt, error)
         if wait_s is None or time.monotonic() + wait_s >= ends:
+            asked = getattr(error, "retry_after_s", None)
+            if asked is not None and error.args:
+                error.args = (f"{error}; it asks to wait {asked:,.0f} s", *error.args[1:])
             raise error
         logger.info("%s; trying again in %.1f s", error, wait_s)
         if isinstance(error, RateLimited):

@@ -80,9 +80,14 @@ def _embedder(settings: Settings) -> Iterator[Check]:
 
 def _models(settings: Settings) -> Iterator[Check]:
     """Look at the model that answers, and at those of other roles where they are not the same."""
+    from assistant.limits import parse_rates
     from assistant.llms import check_model
 
     models = settings.models
+    try:
+        parse_rates(models.rates)
+    except BadSettings as error:
+        yield Check("rates", False, str(error), error.hint)
     specs = {"model": models.role("answer")}
     specs |= {role: spec for role in ("keywords", "summarize", "translate") if (spec := getattr(models, role))}
     for role, spec in specs.items():

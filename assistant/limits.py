@@ -6,12 +6,15 @@ to wait, everybody waits.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from ingest.errors import BadSettings
 
 WINDOW_S = 60.0
 
@@ -92,6 +95,33 @@ class Limiter:
             sum(ticket.tokens for ticket in self._window) + tokens > self.limits.tokens_per_minute
         )
         return self._window[0].at + WINDOW_S - now if full or heavy else 0.0
+
+
+def parse_rates(text: str) -> dict[str, Limits]:
+    """Return what providers allow a minute: "openai=500/200000, gemini=10" is requests, and tokens after a slash.
+
+    A provider is named as in a model's spec; a server by its host, such as "localhost:11434".
+
+    Raises:
+        BadSettings: a part is of another form.
+    """
+    found = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        told = re.fullmatch(r"([^=\s]+)\s*=\s*(\d+)\s*(?:/\s*(\d+))?", part)
+        if told is None:
+            raise BadSettings(
+                f"models.rates holds {part!r}", hint="Write it like openai=500/200000: requests/tokens a minute"
+            )
+        found[told[1].lower()] = Limits(int(told[2]), int(told[3] or 0))
+    return found
+
+
+def with_rates(limits: Limits, provider: str, rates: str) -> Limits:
+    """Return the limits with what `rates` says of the provider, whose name may be a server's address."""
+    host = provider.split("://")[-1].split("/")[0]
+    known = parse_rates(rates)
+    told = known.get(provider.lower()) or known.get(host.lower())
+    return replace(told, concurrent=limits.concurrent) if told else limits
 
 
 _limiters: dict[tuple[str, Limits], Limiter] = {}

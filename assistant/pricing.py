@@ -95,7 +95,8 @@ def as_of(spec: str) -> str:
 
 def dollars(usd: float, prices_as_of: str = PRICES_AS_OF) -> str:
     """Return a cost as people read it, with the date of its prices: `$0.0012 (list prices of 2025-10)`."""
-    return f"${usd:.4f} ({_dated(prices_as_of)})"
+    told = "under $0.0001" if 0 < usd < 0.0001 else f"${usd:.4f}"
+    return f"{told} ({_dated(prices_as_of)})"
 
 
 def _dated(prices_as_of: str) -> str:

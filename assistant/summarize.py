@@ -16,7 +16,7 @@ from pathlib import Path
 from assistant import extractive, journal, prompts, quoting
 from assistant.agent import Bounds
 from assistant.answer import Answer
-from assistant.chat import ChatModel, Message, Reply, Usage
+from assistant.chat import Again, ChatModel, Message, Reply, Usage
 from assistant.checking import check, says_nothing
 from assistant.events import Answered, Event, Note, Started, TextDelta
 from assistant.evidence import papers_of
@@ -259,9 +259,11 @@ def _call(work: _Work, instructions: str, data: str, *, shown: bool) -> Generato
     reply: Reply | None = None
     try:
         timeout_s = left if model.local else min(left, model.timeout_s)
-        for item in model.stream(messages, max_tokens=WRITTEN_TOKENS, timeout_s=timeout_s, within_s=left):
+        for item in model.stream(messages, max_tokens=WRITTEN_TOKENS, timeout_s=timeout_s, within_s=left, over=True):
             if isinstance(item, Reply):
                 reply = item
+            elif isinstance(item, Again):
+                yield Note(f"{item.reason}; the text is written anew")
             elif shown:
                 yield TextDelta(item.text)
     except ModelError:

@@ -26,6 +26,10 @@ class Shown:
     held: str = ""
     open: bool = False
 
+    def restart(self) -> None:
+        """Begin anew: what has come does not count."""
+        self.held, self.open = "", False
+
     def more(self, text: str) -> str:
         """Return what of the text so far may be shown now, and was not yet."""
         if self.open:

@@ -91,6 +91,7 @@ class ModelSettings:
     offline: bool = False
     timeout_s: float = 120.0  # for one answer of a model
     cache: str = ""  # a file that keeps replies, so that the same request is not paid twice; "" means none
+    rates: str = ""  # calls and tokens a minute that providers allow: "openai=500/200000, gemini=10"
 
     def role(self, name: Role) -> str:
         """Return the spec of the model that has the role `name`."""
@@ -171,8 +172,14 @@ def load_settings(
     settings = Settings()
     settings = _overlay(settings, _from_file(path), str(path))
     settings = _overlay(settings, _from_environment(environment), "environment")
+    return _overlay(settings, _given(flags), "flag")
+
+
+def _given(flags: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the flags that were given. A model named for this one call does its work, whatever the role's own is."""
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    return _overlay(settings, given, "flag")
+    asked = {f"models.{role}": "" for role in ("answer", "keywords", "summarize")} if "models.model" in given else {}
+    return asked | given
 
 
 def load_valid_settings(*, flags: Mapping[str, Any] | None = None) -> tuple[Settings, tuple[BadSettings, ...]]:
@@ -187,7 +194,7 @@ def load_valid_settings(*, flags: Mapping[str, Any] | None = None) -> tuple[Sett
         from_file = _from_file(path)
     except BadSettings as error:
         faults.append(error)
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    given = _given(flags)
     for values, source in ((from_file, str(path)), (_from_environment(os.environ), "environment"), (given, "flag")):
         for name, value in values.items():
             try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assistant.chat import (
+    Again,
     BadReply,
     ChatModel,
     Delta,
@@ -25,9 +28,10 @@ from assistant.chat import (
     Usage,
     json_object,
 )
-from assistant.limits import Limiter
+from assistant.limits import Limiter, with_rates
 from assistant.pricing import PRICES_AS_OF, dollars, note, price_of, with_cost
 from assistant.providers.errors import KeyMissing, KeyRefused, read_key, retry_after, scrub
+from assistant.providers.scripted import ScriptedBackend
 from ingest.errors import BadSettings, ModelError
 
 ASK = [Message("user", "What is the gap of silicon?")]
@@ -80,7 +84,7 @@ def test_an_error_that_will_not_pass_is_raised_at_once() -> None:
 
 def test_a_wait_longer_than_our_patience_is_not_waited_for() -> None:
     model, waits = quick([RateLimited("tomorrow", retry_after_s=86_400.0), "never"])
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited, match="tomorrow; it asks to wait 86,400 s"):
         model.chat(ASK)
     assert waits == []
 
@@ -89,6 +93,52 @@ def test_a_stream_yields_words_and_then_the_reply() -> None:
     *deltas, last = ChatModel.scripted(["one two three"]).stream(ASK)
     assert "".join(delta.text for delta in deltas if isinstance(delta, Delta)) == "one two three"
     assert isinstance(last, Reply)
+
+
+@dataclass
+class Breaking(ScriptedBackend):
+    """Breaks off in the middle of its first answers."""
+
+    times: int = 0
+
+    def stream(self, request: Any) -> Iterator[Any]:
+        for place, item in enumerate(ScriptedBackend.stream(self, request)):
+            if place == 2 and self.times > 0:
+                self.times -= 1
+                raise Unavailable("gone")
+            yield item
+
+
+@pytest.mark.parametrize(("times", "over"), [(2, True), (1, False), (9, True)])
+def test_a_stream_that_breaks_off_begins_anew_where_that_is_wanted(times: int, over: bool) -> None:
+    waits: list[float] = []
+    model = ChatModel(Breaking(["one two three"] * 9, times=times), spec="scripted", sleep=waits.append)
+    got: list[Any] = []
+    if times == 2:
+        got.extend(model.stream(ASK, over=over))
+        assert [item.reason for item in got if isinstance(item, Again)] == ["gone", "gone"]
+        assert "".join(item.text for item in got[-4:-1]) == got[-1].text == "one two three"
+    else:
+        with pytest.raises(Unavailable):
+            got.extend(model.stream(ASK, over=over))
+        assert len(waits) == (Retries().times if over else 0)
+
+
+@pytest.mark.parametrize(
+    ("provider", "allowed"),
+    [("openai", Limits(500, 200_000, 3)), ("gemini", Limits(10, 0, 3)), ("anthropic", Limits(0, 0, 3))],
+)
+def test_rates_are_told_for_each_provider(provider: str, allowed: Limits) -> None:
+    rates = "openai=500/200000, Gemini = 10,"
+    assert with_rates(Limits(concurrent=3), provider, rates) == allowed
+    assert with_rates(Limits(), "http://localhost:11434/v1", "localhost:11434=60").requests_per_minute == 60
+
+
+@pytest.mark.parametrize("rates", ["openai", "openai=many", "openai=5/x", "openai 500"])
+def test_rates_that_cannot_be_read_are_said(rates: str) -> None:
+    with pytest.raises(BadSettings, match=r"models\.rates holds") as caught:
+        with_rates(Limits(), "openai", rates)
+    assert "openai=500/200000" in caught.value.hint
 
 
 def test_a_stream_left_early_frees_its_place() -> None:
@@ -382,6 +432,7 @@ def test_fragments_of_calls_are_put_together_however_a_server_numbers_them() -> 
 def test_a_cost_says_the_date_of_its_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used = with_cost(Usage(1000, 100), "openai/gpt-4o-mini")
     assert used.to_json()["prices_as_of"] == (used + Usage(1)).prices_as_of == PRICES_AS_OF
+    assert dollars(0.000012) == f"under $0.0001 (list prices of {PRICES_AS_OF})"
     assert dollars(0.00123) == f"$0.0012 (list prices of {PRICES_AS_OF})"
     assert with_cost(Usage(1000, 100), "local/x", local=True).prices_as_of == ""
     own = tmp_path / "prices.toml"

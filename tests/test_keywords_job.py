@@ -30,7 +30,9 @@ from assistant.keywords.texts import from_plain
 from assistant.keywords.vocabulary import Vocabulary
 from assistant.limits import Limits
 from ingest.errors import BadInput
+from ingest.settings import ModelSettings, Settings
 from ui.cli import main
+from ui.keyword_jobs import make_job
 
 ANSWER = json.dumps({"keywords": ["garnet", "solid electrolyte", "Garnets", "ionic conductivity"]})
 COST = (1000 * 0.15 + 100 * 0.60) / 1e6  # of one answer of `good`, by the price of gpt-4o-mini
@@ -339,3 +341,23 @@ def test_the_command_line_reads_files_lists_failures_and_goes_on(tmp_path: Path,
     assert "about $" in capsys.readouterr().out
     assert main(["keywords", "/no/such/file"]) == 1
     assert main(["keywords", str(tmp_path), "--picture", "x.png"]) == 1
+
+
+def test_the_model_of_the_keywords_role_makes_them_with_what_is_set_for_every_model(tmp_path: Path) -> None:
+    models = ModelSettings(keywords="gguf/small", timeout_s=7.0, rates="openai=5")
+    none = (
+        "output",
+        "examples",
+        "vocabulary",
+        "password",
+        "limit",
+        "budget",
+        "text_tokens",
+        "picture",
+        "batch",
+        "summary",
+    )
+    options = dict.fromkeys(none) | {"most": 10, "language": "en", "strategy": "auto", "workers": 0, "resume": True}
+    job = make_job(Settings(models=models), [tmp_path / "x.txt"], retry_failed=True, **options)
+    assert job.model == "gguf/small"
+    assert job._model_options == {"timeout_s": 7.0, "rates": "openai=5"}

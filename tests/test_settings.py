@@ -80,6 +80,15 @@ def test_only_known_keys_are_taken_from_dotenv(tmp_path: Path, monkeypatch: pyte
     assert os.environ.get("PYTHONPATH") != "/evil"
 
 
+def test_a_model_named_for_one_call_does_its_work_whatever_the_role_s_own_is(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[models]\nanswer = "gguf/small"\nkeywords = "gemini/gemini-2.5-flash"\ntranslate = "gguf/small"\n')
+    assert load_settings(path=path).models.role("keywords") == "gemini/gemini-2.5-flash"
+    models = load_settings(path=path, flags={"models.model": "extractive"}).models
+    assert {models.role(role) for role in ("answer", "keywords", "summarize")} == {"extractive"}
+    assert models.role("translate") == "gguf/small"
+
+
 def test_a_role_without_a_model_of_its_own_inherits_the_one_for_all() -> None:
     models = load_settings(flags={"models.model": "gguf/small", "models.translate": "openai/gpt-4o-mini"}).models
     assert models.role("answer") == "gguf/small"

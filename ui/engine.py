@@ -53,10 +53,10 @@ def keyword_method(settings: Settings) -> tuple[str, Method]:
     from assistant.keywords.extract import extract
     from assistant.keywords.making import ranking_embedder
 
-    spec, embedder = settings.models.model, ranking_embedder()
+    spec, embedder = settings.models.role("keywords"), ranking_embedder()
     if spec == "extractive":
         return spec, lambda text, most: extract(text, most=most, embedder=embedder)
-    chat = ChatModel.from_spec(spec, offline=settings.models.offline)
+    chat = ChatModel.from_spec(spec, offline=settings.models.offline, **model_options(settings))
 
     def by_model(text: Text, most: int) -> Sequence[str]:
         asked = ask(text, chat, Task(most=most), embedder=embedder)
@@ -86,9 +86,9 @@ def open_assistant(settings: Settings, *, strategy: Strategy = "auto") -> Assist
 
 
 def model_options(settings: Settings) -> dict[str, Any]:
-    """Return what the settings say of every language model: its time-out and the cache of its replies."""
+    """Return what the settings say of every language model: time-out, rates, and the cache of its replies."""
     models = settings.models
-    options: dict[str, Any] = {"timeout_s": models.timeout_s}
+    options: dict[str, Any] = {"timeout_s": models.timeout_s, "rates": models.rates}
     return options | ({"cache": Path(models.cache).expanduser()} if models.cache else {})
 
 

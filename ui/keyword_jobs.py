@@ -55,6 +55,7 @@ def make_job(
     from assistant.keywords.vocabulary import Vocabulary
     from ingest.library import Library
     from ingest.readers import ReadOptions
+    from ui.engine import model_options
 
     if (options["batch"] or options["summary"] or options["picture"]) and options["output"] is None:
         raise BadInput("this needs a file that keeps the records", hint="Name one: -o keywords.jsonl")
@@ -68,7 +69,8 @@ def make_job(
         library=None if paths else library or Library.open(settings.library_path),
         papers=papers,
         output=record_file(options["output"]),
-        model=settings.models.model,
+        model=settings.models.role("keywords"),
+        model_options=model_options(settings),
         chat=chat,
         task=task,
         vocabulary=vocabulary,
@@ -179,7 +181,7 @@ def app_job(
     chat: ChatModel | None = None,
 ) -> KeywordJob:
     """Build the job that the app asks for."""
-    settings = replace(settings, models=replace(settings.models, model=wanted.model))
+    settings = replace(settings, models=replace(settings.models, model=wanted.model, keywords=wanted.model))
     options = USUAL | {"output": output, "most": wanted.most, "language": wanted.language, "budget": wanted.budget}
     options |= {"vocabulary": wanted.vocabulary, "resume": not wanted.anew}
     return make_job(settings, wanted.files, library=library, papers=wanted.papers, chat=chat, **options)

@@ -122,7 +122,7 @@ def begin_chat(papers: tuple[str, ...] = ()) -> None:
     """Leave the open chat; the next question begins one, in the usual manner but for what papers it may look at."""
     now = session()
     now.chat, now.manner = "", Manner(papers=papers)
-    now.settings = with_model(now.settings, now.store.preference("model") or load_settings().models.model)
+    now.settings = with_model(now.settings, now.store.preference("model") or load_settings().models.role("answer"))
 
 
 def open_chat(chat: str) -> None:

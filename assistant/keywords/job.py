@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,8 @@ class KeywordJob:
     `model` is a spec, or "extractive" for none. `output` keeps the records: run the same job again, and papers that
     have their keywords are skipped, failures are tried again. `workers` is how many calls may run at once (0: 8, or 1
     of a model on this machine), and how many processes read (0: one per core; more than that only where no model is
-    asked). `budget` is the most to spend, in US dollars, over all runs on `output`.
+    asked). `budget` is the most to spend, in US dollars, over all runs on `output`. `model_options` go to
+    `ChatModel.from_spec`: time-out, rates, a cache of replies.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class KeywordJob:
         output: Path | None = None,
         model: str = EXTRACTIVE,
         chat: ChatModel | None = None,
+        model_options: Mapping[str, Any] | None = None,
         task: Task | None = None,
         vocabulary: Vocabulary | None = None,
         workers: int = 0,
@@ -95,6 +97,7 @@ class KeywordJob:
     ) -> None:
         self.model = chat.spec if chat is not None else model
         self._chat = chat
+        self._model_options = dict(model_options or {})
         self._task = task or Task()
         self._output = output
         self._vocabulary = vocabulary
@@ -180,7 +183,7 @@ class KeywordJob:
         try:
             with RecordFile(self._output) as records:
                 records.check_recipe(self.recipe)
-                chat = self._chat or ChatModel.from_spec(self.model, offline=self._offline)
+                chat = self._chat or ChatModel.from_spec(self.model, offline=self._offline, **self._model_options)
                 job = BatchJob(self._maker(), chat, self._papers, records, spending, retry_failed=self._retry_failed)
                 yield from job.run(_batch_file(records.path), wait=wait, cancel=cancel, poll_s=poll_s)
         finally:
@@ -251,7 +254,7 @@ class KeywordJob:
         chat = self._chat
         if chat is None:
             limits = Limits(concurrent=self._workers) if self._workers else None
-            chat = ChatModel.from_spec(self.model, offline=self._offline, limits=limits)
+            chat = ChatModel.from_spec(self.model, offline=self._offline, limits=limits, **self._model_options)
         if not isinstance(chat.backend, Metered):
             calls = self._workers or (1 if chat.local else DEFAULT_CALLS)
             chat.backend = Metered(chat.backend, spec=chat.spec, spending=spending, calls=calls)

@@ -59,7 +59,7 @@ class ModelNotFound(ModelError):
 class RateLimited(ModelError):
     """Too many requests or tokens; `retry_after_s` is how long the provider asks to wait, None where it is silent."""
 
-    hint = "Wait a little, or set a lower rate for this provider"
+    hint = "Wait a little, or set what the provider allows: export MATLIT_MODELS_RATES=openai=60/20000 (calls/tokens)"
     retryable = True
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, **more: Any) -> None:
@@ -70,7 +70,7 @@ class RateLimited(ModelError):
 class TooLong(ModelError):
     """The messages do not fit the model's context."""
 
-    hint = "Ask with fewer passages (-k), or take a model with a longer context"
+    hint = "Ask about less (--paper ID; in Python k=5), or take a model with a longer context"
 
 
 class Declined(ModelError):
