@@ -133,7 +133,7 @@ def build(folder: Path, passages: _passages.Passages, embedder) -> None:
         size = len(passages.sentences)
         store = VectorStore(folder / "chroma", collection=library.info.collection)
         store.open_for_writing()
-        store.upsert([f"{row:032x}" for row in range(size)], passages.vectors, ["bench"] * size)
+        store.upsert([f"{row:032x}" for row in range(size)], passages.vectors)
         store.close()
 
 

@@ -309,22 +309,22 @@ def with_chunks(connection: sqlite3.Connection, sources: Sequence[str]) -> list[
 
 def iterate_vectors(
     connection: sqlite3.Connection, batch: int, *, after: int = 0
-) -> Iterator[tuple[list[str], list[str], Vector]]:
-    """Yield (chunk ids, their sources, vectors) of what has a vector, from row `after` on, `batch` at a time."""
+) -> Iterator[tuple[list[str], Vector]]:
+    """Yield (chunk ids, vectors) of what has a vector, from row `after` on, `batch` at a time."""
     last = after
-    sql = "SELECT rowid, id, source, vector FROM chunks WHERE vector IS NOT NULL AND rowid > ? ORDER BY rowid LIMIT ?"
+    sql = "SELECT rowid, id, vector FROM chunks WHERE vector IS NOT NULL AND rowid > ? ORDER BY rowid LIMIT ?"
     while rows := connection.execute(sql, (last, batch)).fetchall():
         last = rows[-1][0]
-        yield [row[1] for row in rows], [row[2] for row in rows], unpack_vectors([row[3] for row in rows])
+        yield [row[1] for row in rows], unpack_vectors([row[2] for row in rows])
 
 
-def vectors_of(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[list[str], list[str], Vector]:
-    """Return (ids, sources, vectors) of those of `ids` that have a vector."""
-    rows: list[tuple[str, str, bytes]] = []
+def vectors_of(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[list[str], Vector]:
+    """Return (ids, vectors) of those of `ids` that have a vector."""
+    rows: list[tuple[str, bytes]] = []
     for batch in batched(ids, VARIABLES):
-        sql = f"SELECT id, source, vector FROM chunks WHERE vector IS NOT NULL AND id IN ({_marks(len(batch))})"
+        sql = f"SELECT id, vector FROM chunks WHERE vector IS NOT NULL AND id IN ({_marks(len(batch))})"
         rows.extend(connection.execute(sql, batch).fetchall())
-    return [row[0] for row in rows], [row[1] for row in rows], unpack_vectors([row[2] for row in rows])
+    return [row[0] for row in rows], unpack_vectors([row[1] for row in rows])
 
 
 def unpack_vectors(blobs: Sequence[bytes]) -> Vector:

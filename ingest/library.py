@@ -307,7 +307,7 @@ class Library:
     def _nearest_exactly(self, vector: Vector, k: int, *, after: int) -> dict[str, float]:
         best: dict[str, float] = {}
         with self.reading() as connection:
-            for ids, _, vectors in catalog.iterate_vectors(connection, BATCH, after=after):
+            for ids, vectors in catalog.iterate_vectors(connection, BATCH, after=after):
                 best.update(zip(ids, (vectors @ vector).tolist(), strict=True))
                 best = dict(sorted(best.items(), key=lambda pair: -pair[1])[:k])
         return best

@@ -1,6 +1,6 @@
 """The Chroma side of a library: one collection of unit vectors, in the library's folder or on a Chroma server.
 
-Chroma holds nothing that the catalogue does not: ids, their sources, vectors. What goes wrong inside Chroma leaves here
+Chroma holds nothing that the catalogue does not: ids and vectors. What goes wrong inside Chroma leaves here
 as `VectorsBroken`, and the library decides whether to rebuild the collection or to search the catalogue's vectors.
 """
 
@@ -126,16 +126,12 @@ class VectorStore:
 
     # Writing
 
-    def upsert(self, ids: Sequence[str], vectors: Vector, sources: Sequence[str]) -> None:
+    def upsert(self, ids: Sequence[str], vectors: Vector) -> None:
         """Write vectors under their ids; doing it again changes nothing."""
         size = self._batch_size() if len(ids) else 1
         for start in range(0, len(ids), size):
             part = slice(start, start + size)
-            self._call(
-                lambda c, p=part: c.upsert(  # type: ignore[misc]
-                    ids=list(ids[p]), embeddings=_rows(vectors[p]), metadatas=[{"source": each} for each in sources[p]]
-                )
-            )
+            self._call(lambda c, p=part: c.upsert(ids=list(ids[p]), embeddings=_rows(vectors[p])))  # type: ignore[misc]
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete vectors; ids that are not there do not matter."""

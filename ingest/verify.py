@@ -120,7 +120,7 @@ def _ids_with_vector(connection: sqlite3.Connection) -> set[str]:
 
 def _wrong_vectors(connection: sqlite3.Connection, store: VectorStore, there: set[str]) -> list[str]:
     wrong: list[str] = []
-    for ids, _, vectors in catalog.iterate_vectors(connection, BATCH):
+    for ids, vectors in catalog.iterate_vectors(connection, BATCH):
         stored = store.get([each for each in ids if each in there])
         rows = [(each, vector) for each, vector in zip(ids, vectors, strict=True) if each in stored]
         wrong += [each for each, vector in rows if float(stored[each] @ vector) < SAME_COSINE]
@@ -132,7 +132,7 @@ def _index_error(connection: sqlite3.Connection, store: VectorStore) -> str:
 
     The search is approximate, and among many near-equal vectors it does miss some; a broken index misses most.
     """
-    _, _, vectors = next(catalog.iterate_vectors(connection, PROBES), ([], [], ()))
+    _, vectors = next(catalog.iterate_vectors(connection, PROBES), ([], ()))
     found = [any(cosine >= SAME_COSINE for _, cosine in store.query(vector, NEIGHBOURS)) for vector in vectors]
     if sum(found) * 2 >= len(found):
         return ""

@@ -93,7 +93,7 @@ class Writer:
         store = self._store()
         rows = self._rows(chunks, vectors)
         self._announce(rows)
-        store.upsert([chunk.id for chunk, _ in rows], vectors, [chunk.source for chunk, _ in rows])
+        store.upsert([chunk.id for chunk, _ in rows], vectors)
         with self._changing() as connection:
             known = connection.execute("SELECT path, size, mtime_ns FROM paths WHERE paper = ?", (paper.id,)).fetchall()
             links = {Path(path): Stamp(size, mtime_ns) for path, size, mtime_ns in known} | dict(stamps or {})
@@ -180,7 +180,7 @@ class Writer:
         if vectors is not None:
             store = self._store()
             self._announce(rows)
-            store.upsert([chunk.id for chunk, _ in rows], vectors, [chunk.source for chunk, _ in rows])
+            store.upsert([chunk.id for chunk, _ in rows], vectors)
         with self._changing() as connection:
             ids = [record.material_id for record in records]
             gone = [
@@ -285,8 +285,8 @@ class Writer:
             if total == 0:
                 store.clear()
             store.open_for_writing()
-            ids, sources, vectors = catalog.vectors_of(connection, pending)
-            store.upsert(ids, vectors, sources)  # a replacement broke off: what the catalogue shows holds
+            ids, vectors = catalog.vectors_of(connection, pending)
+            store.upsert(ids, vectors)  # a replacement broke off: what the catalogue shows holds
             store.delete(sorted(set(pending) - set(ids)))
             mended = self._align(store) if store.count() != total else ()
         except VectorsBroken as error:
@@ -313,10 +313,10 @@ class Writer:
         orphans = there - {row[0] for row in connection.execute("SELECT id FROM chunks WHERE vector IS NOT NULL")}
         store.delete(sorted(orphans))
         mended = 0
-        for ids, sources, vectors in catalog.iterate_vectors(connection, BATCH):
+        for ids, vectors in catalog.iterate_vectors(connection, BATCH):
             stored = store.get([each for each in ids if each in there])
             wrong = [n for n, each in enumerate(ids) if not _same(stored.get(each), vectors[n])]
-            store.upsert([ids[n] for n in wrong], vectors[wrong], [sources[n] for n in wrong])
+            store.upsert([ids[n] for n in wrong], vectors[wrong])
             mended += len(wrong)
         counts = ((mended, "vectors written again from the catalogue"), (len(orphans), "vectors of nothing deleted"))
         return tuple(f"{number} {what}" for number, what in counts if number)
@@ -329,8 +329,8 @@ class Writer:
         written = 0
         try:
             store.clear()
-            for ids, sources, vectors in catalog.iterate_vectors(connection, BATCH):
-                store.upsert(ids, vectors, sources)
+            for ids, vectors in catalog.iterate_vectors(connection, BATCH):
+                store.upsert(ids, vectors)
                 written += len(ids)
         except OSError as error:
             raise unwritable(self._library.info.path, error) from error

@@ -311,7 +311,7 @@ def test_other_processes_index_the_same(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_embedder_in_a_process_of_its_own_gives_the_same_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.materials.importing.EMBEDDED_BATCH", 4)
+    monkeypatch.setattr("ingest.materials.importing.BATCH", 4)
     monkeypatch.setattr("ingest.materials.importing.POOL_FROM", 6)
     rows = [record(n, band_gap=n / 10) for n in range(18)]
     rows.insert(9, record(1, band_gap=7.5))  # another word on a record that is still waiting for its vector
@@ -333,7 +333,7 @@ def test_an_embedder_in_a_process_of_its_own_gives_the_same_vectors(
 def test_an_embedding_process_that_dies_is_named_and_the_import_goes_on_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.materials.importing.EMBEDDED_BATCH", 4)
+    monkeypatch.setattr("ingest.materials.importing.BATCH", 4)
     monkeypatch.setattr("ingest.materials.importing.POOL_FROM", 6)
     path = lines(tmp_path / "a.jsonl", *(record(n, band_gap=n / 10) for n in range(40)))
     embedder = make_embedder("all-MiniLM-L6-v2")

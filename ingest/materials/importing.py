@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from ingest.library import Library
     from ingest.writer import Writer
 
-BATCH = 1000
-EMBEDDED_BATCH = 500  # two seconds of embedding, about all that a kill can lose
+BATCH = 1000  # some seconds of embedding, about all that a kill can lose; smaller ones cost Chroma more a vector
 AHEAD = 3  # batches that are chosen and wait for their vectors, so that the embedder never waits
 POOL_FROM = 2000  # records; fewer are not worth starting processes for
 MOST_FAILURES = 1000  # kept with their reasons
@@ -130,14 +129,13 @@ def import_materials(
         if on_progress:
             on_progress(report)
 
-    size = EMBEDDED_BATCH if embedder else BATCH
     with library.writer("matlit materials import") as writer, ExitStack() as stack:
         gc.freeze()  # records are many small objects; what was there before need not be gone through with each of them
         stack.callback(gc.unfreeze)
         items = islice(_read(files, allow_pickle, report), limit)
         head = list(islice(items, POOL_FROM))
         whole = chain(head, items)
-        batches = iter(lambda: list(islice(whole, size)), [])
+        batches = iter(lambda: list(islice(whole, BATCH)), [])
         processes = workers if len(head) == POOL_FROM else 1
         index = _indexer(1 if embedder else processes, stack)
         work = _Work(library, writer, embedder, report)
