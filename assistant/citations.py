@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from assistant import glossary
 from assistant.polarity import contradiction
 from assistant.quantities import Quantity, occurs, quantities, rounds
 from ingest import lexical
@@ -24,6 +25,8 @@ Status = Literal["verified", "tool", "unsupported"]
 
 MIN_QUOTE_WORDS = 4  # shorter runs between quotation marks are terms, not quotations
 MIN_SQUEEZED = 8  # characters without spaces below which spacing is not ignored: "no table" is not "notable"
+FEW_TERMS = 2  # of the glossary in a Japanese sentence: fewer say nothing about its English source
+MIN_SHARED_TERMS = 0.3
 MIN_SHARED_WORDS = 0.25  # of a cited sentence's content words, below which its source does not speak of the same thing
 
 
@@ -409,10 +412,17 @@ def _numbers_and_words(sentence: str, source: str, tool_results: Sequence[str]) 
 
 
 def _shares_words(sentence: str, source: str) -> bool:
-    # Only within one script: a Japanese sentence about an English source shares no words and may still be right.
     if _CJK.search(sentence) and not _CJK.search(source):
-        return True
+        return _shares_terms(sentence, source)
     return shared_words(sentence, source) >= MIN_SHARED_WORDS
+
+
+def _shares_terms(sentence: str, source: str) -> bool:
+    """Whether a Japanese sentence speaks of what its English source does, as far as the glossary knows its terms."""
+    said = frozenset(lexical.tokens(source))
+    terms = [part.english for part in glossary.split(sentence) if part.english]
+    found = sum(any(set(lexical.tokens(word)) <= said for word in words) for words in terms)
+    return len(terms) < FEW_TERMS or found >= MIN_SHARED_TERMS * len(terms)
 
 
 def _content(text: str) -> frozenset[str]:

@@ -44,7 +44,7 @@ def find(
     library: Library, embedder: Embedder, text: str, *, k: int, where: Filter, rerank: Rerank | str = ""
 ) -> Findings:
     """Return what an answer to the question `text` rests on: passages, their sentences ranked, whether they suffice."""
-    question = _understood(library, text)
+    question = understood(library, text)
     query = _for_embedder(question, embedder)
     hits = search(library, embedder, text, k=k, where=where, rerank=rerank) if has_words(text) else []
     pool = extractive.candidates(hits, library.page)
@@ -65,7 +65,8 @@ def translates(question: Question, embedder: str) -> bool:
     return question.language == "ja" and reads_english_only(embedder)
 
 
-def _understood(library: Library, text: str) -> Question:
+def understood(library: Library, text: str) -> Question:
+    """Take a question apart, its terms weighed by how rare they are in the library."""
     question = understand(text)
     counts, total = _token_counts(library, tokens_of(question))
     return weigh(question, counts, total)

@@ -238,6 +238,10 @@ DIGEST: dict[Language, str] = {
     "en": "From {count} papers, word for word (no language model is connected):",
     "ja": "{count}件の論文から原文のまま引用します(言語モデルは使っていません):",
 }
+DIGEST_OF: dict[Language, str] = {
+    "en": "From {count} papers, word for word:",
+    "ja": "{count}件の論文から原文のまま引用します:",
+}
 NOTHING_QUOTED: dict[Language, str] = {
     "en": "Nothing fitting was found in: {titles}",
     "ja": "該当する箇所が見つからなかった論文: {titles}",

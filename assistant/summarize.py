@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,16 +19,19 @@ from assistant.answer import Answer
 from assistant.chat import Again, ChatModel, Message, Reply, Usage
 from assistant.checking import check, says_nothing
 from assistant.events import Answered, Event, Note, Started, TextDelta
-from assistant.evidence import papers_of
+from assistant.evidence import papers_of, understood
 from assistant.pricing import with_cost
 from assistant.question import Question, understand
 from assistant.sources import Sources, about_tokens
+from ingest import lexical
 from ingest.embed import Embedder
 from ingest.errors import BadInput, ModelError
 from ingest.library import Library
 from ingest.records import Chunk, Filter, Hit, Paper
 
 MOST_PAPERS = 200
+BEARS_ON = 0.5  # of the best paper's words and nearness: what speaks of something else reached 0.4 in trials
+FAR = 0.3  # cosine below which nothing is near, where no word is shared either
 QUOTES_PER_PAPER = 2
 CANDIDATES_PER_PAPER = 40
 TOKENS_PER_PAPER = 400
@@ -83,12 +86,31 @@ def summarize(
 
 
 def papers_about(library: Library, embedder: Embedder, query: str, *, most: int) -> tuple[Paper, ...]:
-    """Return the papers whose passages answer `query` best, best first."""
+    """Return the papers whose passages bear on `query`, best first; none where the library holds nothing like it.
+
+    A paper counts by its best passages: how much of the query's words one has, and how near one is in meaning, each in
+    proportion to the best of all papers.
+    """
     from assistant.retrieve import search
 
     where = Filter(kinds=frozenset({"text", "table", "caption"}))
     hits = search(library, embedder, query, k=min(10 * most, 1000), where=where)
-    return tuple(library.paper(source) for source in list(dict.fromkeys(hit.chunk.source for hit in hits))[:most])
+    question = understood(library, query)
+    covered: dict[str, float] = {}
+    near: dict[str, float] = {}
+    for hit in hits:
+        source, tokens = hit.chunk.source, frozenset(lexical.tokens(hit.chunk.embedded_text))
+        covered[source] = max(covered.get(source, 0.0), question.coverage(tokens))
+        near[source] = max(near.get(source, 0.0), hit.dense or 0.0)
+    most_covered, nearest = max(covered.values(), default=0.0), max(near.values(), default=0.0)
+    if not most_covered and nearest < FAR:
+        return ()
+    fitting = [
+        source
+        for source in covered
+        if covered[source] / (most_covered or 1.0) + near[source] / (nearest or 1.0) >= 2 * BEARS_ON
+    ]
+    return tuple(library.paper(source) for source in fitting[:most])
 
 
 @dataclass(slots=True)
@@ -149,20 +171,24 @@ def _best(library: Library, embedder: Embedder, paper: Paper, query: str) -> lis
 
 def _likely(chunks: Sequence[Chunk], question: Question, most: int = 6) -> list[Chunk]:
     """Return the passages that share most of the question's words: not every sentence of a book need be embedded."""
-    from ingest import lexical
-
     covered = [(question.coverage(frozenset(lexical.tokens(chunk.embedded_text))), chunk) for chunk in chunks]
     return [chunk for _, chunk in sorted(covered, key=lambda pair: -pair[0])[:most]]
 
 
-def _digest(library: Library, review: Review, best: dict[str, list[extractive.Ranked]]) -> Answer:
+def _digest(
+    library: Library,
+    review: Review,
+    best: dict[str, list[extractive.Ranked]],
+    *,
+    heading: Mapping[prompts.Language, str] = prompts.DIGEST,
+) -> Answer:
     """Return the quotes themselves, paper by paper."""
     chosen = [one for paper in review.papers for one in best[paper.id]]
     papers = papers_of(library, [one.candidate.hit for one in chosen])
     citations = tuple(quoting.cite(n, one.candidate, papers) for n, one in enumerate(chosen, 1))
     language = review.language
     without = [paper.title for paper in review.papers if not best[paper.id]]
-    lines = [prompts.DIGEST[language].format(count=len(review.papers)), *quoting.quoted(citations, language)]
+    lines = [heading[language].format(count=len(review.papers)), *quoting.quoted(citations, language)]
     if without:
         lines += ["", prompts.NOTHING_QUOTED[language].format(titles="; ".join(without))]
     return quoting.from_quotes("\n".join(lines), citations, tuple(papers.values()))
@@ -217,7 +243,7 @@ def _stopped(
     if written:
         answer = _checked(work, written, sources)
     else:
-        digest = _digest(work.library, work.review, best)
+        digest = _digest(work.library, work.review, best, heading=prompts.DIGEST_OF)
         answer = replace(digest, usage=work.used.to_json(), model=work.model.spec if work.model else quoting.MODEL)
     stopped = {"step": "stopped", "reached": work.reached, "done": len(notes), "parts": parts}
     return replace(answer, text=f"{answer.text}\n\n{told}", trace=(*answer.trace, stopped))
@@ -230,13 +256,14 @@ def _checked(work: _Work, text: str, sources: Sources) -> Answer:
     judged = check(text, sources, (), papers, question=question, language=review.language)
     cited = {citation.paper: papers[citation.paper] for citation in judged.citations if citation.paper in papers}
     fixed = prompts.digest(prompts.NOTES, prompts.REVIEW)
+    nothing = says_nothing(text)
     return Answer(
-        text=judged.text,
+        text=prompts.REFUSAL[review.language] if nothing else judged.text,
         citations=judged.citations,
         claims=judged.claims,
         evidence=tuple(source.hit for source in sources.all),
         usage=work.used.to_json(),
-        abstained=says_nothing(text),
+        abstained=nothing,
         model=work.model.spec if work.model else quoting.MODEL,
         trace=({"step": "prompt", "hash": fixed, "sources": len(sources.all)}, *judged.trace),
         papers=tuple(cited.values()),

@@ -265,6 +265,13 @@ def test_a_number_from_a_tool_is_marked_as_such() -> None:
     assert status("That is 99.2 % of the theoretical value.", SOURCE, ("result: 99.2 %",)) == "tool"
 
 
+def test_a_japanese_sentence_must_speak_of_what_its_english_source_does() -> None:
+    source = "The LiFePO4 cathode delivered an initial discharge capacity of 163 mAh g−1 at a current of 0.1 C."
+    assert status("LiFePO4正極の初期放電容量は163 mAh g−1である [1]。", source) == "verified"
+    assert status("この正極は高い放電容量を示した [1]。", source) == "verified"
+    assert status("ジルコニアの破壊靱性は焼結温度とともに増加する [1]。", source) == "unsupported"
+
+
 @pytest.mark.parametrize(
     ("told", "supported"),
     [

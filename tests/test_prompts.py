@@ -28,6 +28,7 @@ FILLED = {
     "ANSWER_NOW": {"no_answer"},
     "TRANSLATION": {"text"},
     "DIGEST": {"count"},
+    "DIGEST_OF": {"count"},
     "NOTHING_QUOTED": {"titles"},
     "OUT_OF_BOUNDS": {"reached"},
     "MODEL_DECLINED": {"model"},

@@ -196,6 +196,19 @@ def test_papers_are_chosen_by_a_query_and_none_is_refused(library: Library, embe
         summarize(library, embedder, Review(()))
 
 
+def test_papers_that_speak_of_something_else_are_left_out(library: Library, embedder: Embedder) -> None:
+    assert papers_about(library, embedder, "zzzz qqqq", most=100) == ()
+    chosen = papers_about(library, embedder, "ionic conductivity of garnet G42", most=100)
+    assert 1 <= len(chosen) <= 100
+
+
+def test_a_review_that_finds_nothing_says_so_in_its_language(library: Library, embedder: Embedder) -> None:
+    model = ChatModel.scripted([prompts.NO_ANSWER])
+    answer, _ = review(library, embedder, Review(tuple(library.papers()[:2]), "garnet", "ja"), model)
+    assert answer.abstained
+    assert answer.text == prompts.REFUSAL["ja"]
+
+
 def test_the_verb_reviews_files_that_no_library_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(path) for path in list(sample.paths())[:2]]
     assert main(["summarize", *files, "--library", str(tmp_path / "none"), "--json"]) == 0

@@ -434,6 +434,10 @@ def run_summarize(
         folder = _library_of(settings, paths, Path(temporary) / "library", embedder) if paths else settings.library_path
         with Library.open(folder) as library:
             papers = _papers_at(library, paths) if paths else papers_about(library, embedder, query, most=limit)
+            if not papers and query and library.papers():
+                raise BadInput(
+                    f"no paper of the library speaks of {query!r}", hint="Ask in other words; matlit papers lists them"
+                )
             review = Review(papers[:limit], query, language or (understand(query).language if query else "en"))
             yield summarize(
                 library,
