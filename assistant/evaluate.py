@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assistant.answer import Answer
-from assistant.metrics import SEED, Evaluation, Metric, bootstrap_mean, bootstrap_ratio, signature
+from assistant.metrics import SEED, Evaluation, Metric, bootstrap_mean, bootstrap_ratio, differences, signature
 from ingest.errors import BadInput
 from ingest.library import Library
 
@@ -114,14 +114,19 @@ def compare_strategies(
     limit: int | None = None,
     seed: int = SEED,
 ) -> dict[str, Evaluation]:
-    """Score the same questions once per strategy; with several, the rows of each go to a file named after it."""
+    """Score the same questions once per strategy, and how far each lies from the first, question by question.
+
+    With several, the rows of each go to a file named after it.
+    """
     found: dict[str, Evaluation] = {}
     for strategy in strategies:
         written = rows.with_stem(f"{rows.stem}-{strategy}") if rows and len(strategies) > 1 else rows
         with open_assistant(strategy=strategy) as assistant:
             evaluation = evaluate_answers(file, assistant=assistant, rows=written, limit=limit, seed=seed)
         signed = evaluation.signature if strategy == "auto" else f"{evaluation.signature}|strategy={strategy}"
-        found[strategy] = replace(evaluation, signature=signed)
+        first = next(iter(found.values()), None)
+        compared = differences(evaluation, first, seed=seed) if first else {}
+        found[strategy] = replace(evaluation, signature=signed, differences=compared)
     return found
 
 
@@ -200,7 +205,7 @@ def summarise(rows: Sequence[Row], *, assistant: Asker, seed: int = SEED) -> Eva
         papers=len(assistant.library.papers()),
         seed=seed,
     )
-    return Evaluation(metrics=metrics, n=len(rows), signature=said)
+    return Evaluation(metrics=metrics, n=len(rows), signature=said, scores=[row.scores for row in rows])
 
 
 def unsupported(rows: Sequence[Row], *, seed: int = SEED) -> Metric:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,21 +35,31 @@ class Metric:
         return self.value, self.low, self.high
 
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "–"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Named metrics over `n` questions. `signature` says what was measured how: "n=212|k=8|embedder=…|seed=0"."""
+    """Named metrics over `n` questions. `signature` says what was measured how: "n=212|k=8|embedder=…|seed=0".
+
+    `scores` are those of each question, in order. Where several were compared, `differences` are how far this one lies
+    from the first, question by question.
+    """
 
     metrics: Mapping[str, Metric]
     n: int
     signature: str
+    scores: Sequence[Mapping[str, float | None]] = field(default=(), repr=False)
+    differences: Mapping[str, Metric] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `matlit eval … --json` prints."""
         metrics = {name: metric.to_json() for name, metric in self.metrics.items()}
-        return {"metrics": metrics, "n": self.n, "signature": self.signature}
+        compared = {name: metric.to_json() for name, metric in self.differences.items()}
+        told = {"metrics": metrics, "n": self.n, "signature": self.signature}
+        return told | ({"differences": compared} if compared else {})
 
 
 def bootstrap_mean(
@@ -89,6 +99,18 @@ def bootstrap_difference(
     """Return the mean of `left - right` over the same questions, with its paired bootstrap interval."""
     paired = [one - other for one, other in zip(left, right, strict=True)]
     return bootstrap_mean(paired, samples=samples, seed=seed, level=level)
+
+
+def differences(one: Evaluation, other: Evaluation, *, seed: int = SEED) -> dict[str, Metric]:
+    """Return how far `one` lies from `other` by every score that both have for the same question, in pairs."""
+    names = dict.fromkeys(name for scores in one.scores for name in scores if name in one.metrics)
+    found = {}
+    for name in names:
+        pairs = [(mine.get(name), its.get(name)) for mine, its in zip(one.scores, other.scores, strict=True)]
+        both = [(mine, its) for mine, its in pairs if mine is not None and its is not None]
+        if both:
+            found[name] = bootstrap_difference(*zip(*both, strict=True), seed=seed)
+    return found
 
 
 def signature(**parts: object) -> str:

@@ -139,5 +139,12 @@ def test_strategies_are_compared_on_the_same_questions(
     assert list(found) == ["zero-shot", "few-shot"]
     assert found["few-shot"]["metrics"]["answer_found"]["value"] == 1.0
     assert found["few-shot"]["signature"].endswith("strategy=few-shot")
+    assert "differences" not in found["zero-shot"]
+    assert found["few-shot"]["differences"]["answer_found"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert main([*arguments[:-1], "--strategy", "zero-shot", "--strategy", "cot"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["zero-shot", "cot"]
+    assert "cot − zero-shot" in out
+    assert "right_page           –" in out
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["unsupported"]["value"] == 0.0

@@ -14,7 +14,7 @@ import pytest
 from assistant.answer import Answer
 from assistant.citations import Citation
 from assistant.evaluate import GoldQuestion, evaluate_answers, holds_answer, judge, read_questions, squash
-from assistant.metrics import Metric, bootstrap_difference, bootstrap_mean, bootstrap_ratio
+from assistant.metrics import Evaluation, Metric, bootstrap_difference, bootstrap_mean, bootstrap_ratio, differences
 from ingest.embed import EmbedderInfo
 from ingest.errors import BadInput
 
@@ -152,3 +152,11 @@ def test_a_metric_of_nothing_is_null_in_json() -> None:
 
 def test_a_paired_difference_of_equal_systems_is_zero() -> None:
     assert bootstrap_difference([1.0, 0.0], [1.0, 0.0]) == Metric(0.0, 0.0, 0.0)
+
+
+def test_a_difference_is_taken_question_by_question() -> None:
+    one = Evaluation({"right": Metric(0.5, 0.0, 1.0)}, 3, "", scores=[{"right": 1.0}, {"right": 1.0}, {"right": None}])
+    other = Evaluation({"right": Metric(0.5, 0.0, 1.0)}, 3, "", scores=[{"right": 0.0}, {"right": 1.0}, {"right": 1.0}])
+    told = differences(one, other)["right"]
+    assert (told.value, told.low, told.high) == (0.5, 0.0, 1.0)
+    assert str(Metric(float("nan"), float("nan"), float("nan"))) == "–"

@@ -68,12 +68,20 @@ def eval_answers(context: Context, /, file: Path, strategies: tuple[Strategy, ..
 
 
 def show_compared(found: Mapping[str, Evaluation]) -> None:
-    """Print the evaluations below one another, each under its strategy."""
-    from ui.show import show_evaluation
+    """Print the strategies side by side, then how far each lies from the first, question by question."""
+    from ui.show import say
 
-    for name, evaluation in found.items():
-        click.echo(f"\n{name}")
-        show_evaluation(evaluation)
+    first, *others = found
+    rows = [["", *found]]
+    rows += [[name, *(str(each.metrics[name]) for each in found.values())] for name in found[first].metrics]
+    for name in others:
+        rows += [[], [f"{name} − {first}"], *([one, str(told)] for one, told in found[name].differences.items())]
+    widths = [max((len(row[at]) for row in rows if at < len(row) > 1), default=0) for at in range(len(found) + 1)]
+    for row in rows:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip())
+    say()
+    for each in found.values():
+        say(f"n = {each.n}   {each.signature}")
 
 
 @evaluate.command("keywords", examples="matlit eval keywords author_keywords.jsonl --fulltext corpus.jsonl.gz")
