@@ -22,8 +22,8 @@ _FAMILIES = {
 }  # fmt: skip
 _FAMILY = re.compile("|".join(_FAMILIES), re.IGNORECASE)
 _NOUN = re.compile(
-    rf"\b(?:compounds?|materials?|phases?|records?|semiconductors?|insulators?|crystals?|polymorphs?|entries|binar(?:y|ies)|"
-    rf"ternar(?:y|ies))\b|化合物|物質|材料|半導体|絶縁体|結晶|相(?![互関対])|{_FAMILY.pattern}",
+    rf"\b(?:compounds?|materials?(?! project)|phases?|records?|semiconductors?|insulators?|crystals?|polymorphs?|"
+    rf"entries|binar(?:y|ies)|ternar(?:y|ies))\b|化合物|物質|材料|半導体|絶縁体|結晶|相(?![互関対])|{_FAMILY.pattern}",
     re.IGNORECASE,
 )
 _SYSTEM = re.compile(
@@ -85,7 +85,9 @@ _BEYOND = re.compile(
     re.IGNORECASE,
 )
 _STABLE = re.compile(
-    r"(?<!un)(?<!meta)(?<!thermally )(?<!chemically )\bstable\b|(?<!不)(?<!準)安定(?:な|相|して|で)", re.IGNORECASE
+    r"(?<!un)(?<!meta)(?<!thermally )(?<!chemically )\bstable\b|\bon the (?:convex )?hull\b"
+    r"|(?<!不)(?<!準)安定(?:な|相|して|で)|凸包上",
+    re.IGNORECASE,
 )
 _GROUP = re.compile(
     r"space ?group\s+(?:No\.?\s*)?([A-Z][\w/-]{1,8}|\d{1,3})\b|空間群\s*(?:が|は)?\s*([A-Z][\w/-]{1,8}|\d{1,3})"

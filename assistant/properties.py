@@ -100,7 +100,8 @@ PROPERTIES = (
     ),
     _property(
         "molar_mass",
-        r"molar mass|molecular weight|formula weight|モル質量|分子量|式量",
+        r"molar mass|molecular weight|formula weight|(?:mass|weight|heavy is) (?:of )?(?:a|one|1) mole?\b"
+        r"|モル質量|分子量|式量",
         "molar mass",
         "モル質量",
         line="molar mass",
@@ -129,6 +130,16 @@ PROPERTIES = (
     ),
     _property(
         "sites", r"wyckoff|atomic positions?|ワイコフ|原子位置|原子座標", "atomic positions", "原子位置", task="sites"
+    ),
+    _property(
+        "cell_contents",
+        r"(?:how many|number of) (?:\w+ )?(?:atoms|ions|sites|formula units)"
+        r"|\batoms (?:in|per) (?:the |a )?(?:unit )?cell"
+        r"|(?:格子|セル|胞)[^。]{0,8}原子|原子数|化学式単位",
+        "the atoms of the cell",
+        "セル中の原子",
+        line="formula",
+        task="summary",
     ),
     _property("supercell", r"super ?-?cell|超格子|スーパーセル", "supercell", "スーパーセル", task="supercell"),
 )
