@@ -278,8 +278,8 @@ class ChatModel:
     ) -> Iterator[Delta | Again | Reply]:
         """Yield the answer's text as it is written, then the whole `Reply`.
 
-        It is tried again while no text has come; with `over` afterwards too: an `Again` says that the text so far does
-        not count, and it is written anew. `timeout_s` is for the whole answer, `within_s` for all attempts
+        It is tried again while no text has come; with `over` after a break too: an `Again` says that the text so far
+        does not count, and it is written anew. `timeout_s` is for the whole answer, `within_s` for all attempts
         together. A model on this machine answers one at a time: read a stream to its end, or close it, before asking
         again in the same thread.
 
@@ -299,7 +299,7 @@ class ChatModel:
                     begun = True
                     yield item
             except ModelError as error:
-                if begun and not over:
+                if begun and (not over or getattr(error, "slow", False)):  # it would be as slow again
                     raise
                 self._wait_or_raise(attempt, error, ends)
                 attempt += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from assistant.glossary import SCRIPT
@@ -80,6 +81,14 @@ _HULL = re.compile(
     rf"|within\s*{_NUMBER}\s*(m?eV)(?:\s*/\s*atom)?\s*(?:of|above) the (?:convex )?hull",
     re.IGNORECASE,
 )
+_UNITS = {  # of numbers that records can be searched by; field -> how questions write them
+    "k_vrh_gpa": "GPa",
+    "g_vrh_gpa": "GPa",
+    "density_g_cm3": r"g\s*/\s*cm(?:3|³|\^3)|g cm-3",
+    "volume_a3": r"Å\s*(?:3|³|\^3)",
+    "magnetisation_ub": r"[μµ]B|Bohr magnetons?",
+    "formation_energy_ev_per_atom": r"eV\s*/\s*atom|eV per atom",
+}
 _BEYOND = re.compile(
     rf"(?:(?P<above>{_MORE})|{_LESS})\s*{_NUMBER}|{_NUMBER}\s*\S{{1,10}}?\s*(?:(?P<above_ja>以上)|以下)",
     re.IGNORECASE,
@@ -145,11 +154,45 @@ def bound_in(clause: str) -> str:
     return found[0] + re.match(r"(?:\s*[A-Za-zÅμ°%][^\s,?？。、]*)?", rest[found.end() :])[0] if found else ""  # type: ignore[index]
 
 
+def conditions_in(clause: str, wanted: Sequence[Property]) -> tuple[list[str], str]:
+    """Return the bounds on numbers other than the gap, as the materials tool takes them, and what is left."""
+    found: list[str] = []
+    for prop in wanted:
+        if (unit := _UNITS.get(prop.field)) is None:
+            continue
+        for pattern, sign in _bounds_with(unit):
+            if match := pattern.search(clause):
+                numbers = [value.replace("−", "-") for value in match.groups() if value]
+                told = "..".join(numbers) if len(numbers) == 2 else f"{sign} {numbers[0]}"
+                found.append(f"{prop.field} {told}")
+                clause = clause.replace(match[0], " ")
+    return found, clause
+
+
+@cache
+def _bounds_with(unit: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    number, measured = r"([-−]?\d+(?:\.\d+)?)", rf"\s*(?:{unit})"
+    between = (
+        rf"(?:between|from)\s+{number}(?:{measured})?\s*(?:and|to|-|–)\s*{number}{measured}"
+        rf"|{number}(?:{measured})?\s*(?:から|〜|～|~|–)\s*{number}{measured}"
+    )
+    texts = (
+        (between, ".."),
+        (rf"(?:at least|>=|≥)\s*{number}{measured}|{number}{measured}\s*以上", ">="),
+        (rf"(?:{_MORE})\s*{number}{measured}|{number}{measured}\s*(?:より(?:大き|高)|を超え)", ">"),
+        (rf"(?:at most|up to|<=|≤)\s*{number}{measured}|{number}{measured}\s*以下", "<="),
+        (rf"(?:{_LESS})\s*{number}{measured}|{number}{measured}\s*(?:未満|より(?:小さ|低))", "<"),
+    )
+    return tuple((re.compile(text, re.IGNORECASE), sign) for text, sign in texts)
+
+
 def read_filters(clause: str, wanted: Sequence[Property]) -> dict[str, Any]:
     """Return the arguments of the materials tool that a question for compounds stands for; none where it is not one."""
     where = _chemistry(clause)
     gap = any(prop.field == "band_gap_ev" for prop in wanted)
-    bounds = _gap(clause) if gap else {}
+    conditions, clause = conditions_in(clause, wanted)
+    bounds: dict[str, Any] = _gap(clause) if gap else {}
+    bounds |= {"where": conditions} if conditions else {}
     if not (where or bounds) or not (_NOUN.search(clause) or "chemsys" in where):
         return {}
     where |= bounds

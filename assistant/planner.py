@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assistant.expressions import converted, expression_in, lacks_value
-from assistant.filters import GROUND, asks_of_all, bound_in, extreme_in, read_filters, unread
+from assistant.filters import GROUND, asks_of_all, bound_in, conditions_in, extreme_in, read_filters, unread
 from assistant.glossary import is_japanese
 from assistant.naming import Named, ids_in, materials_in
 from assistant.properties import BY_FIELD, Property, wanted_in
@@ -234,12 +234,21 @@ def _search(clause: str, where: dict[str, Any], wanted: Sequence[Property]) -> S
         wanted = (prop, *(one for one in wanted if one is not prop))
     else:
         extreme = 0
+        where |= _ordered_by_bound(where, wanted)
+    _, clause = conditions_in(clause, wanted)
     told = tuple(prop for prop in wanted if not prop.task) or (BY_FIELD["spacegroup"], BY_FIELD["band_gap_ev"])
     if "stable" not in where and BY_FIELD["e_above_hull_ev_per_atom"] not in told and not extreme:
         told = (*told, BY_FIELD["e_above_hull_ev_per_atom"])
     bound = bound_in(clause)
     unknown = " ".join(filter(None, (_beyond(unread(clause.replace(bound, " ") if bound else clause), wanted), bound)))
     return Step("materials", where, told, extreme, most=_top(clause) or (3 if extreme else 10), unknown=unknown)
+
+
+def _ordered_by_bound(where: Mapping[str, Any], wanted: Sequence[Property]) -> dict[str, Any]:
+    """Return the order in which what lies beyond a bound is told: by that number, the furthest beyond it first."""
+    told = next(iter(where.get("where", ())), "")
+    prop = next((prop for prop in wanted if prop.sort and told.startswith(f"{prop.field} ")), None)
+    return {"sort": prop.sort, "descending": "<" not in told} if prop else {}
 
 
 def _compared(clause: str, named: Sequence[Named], wanted: Sequence[Property]) -> list[Step]:

@@ -66,12 +66,13 @@ PROPERTIES = (
         sort="e_above_hull",
     ),
     _property("k_vrh_gpa", r"bulk modul(?:us|i)|体積弾性率", "bulk modulus", "体積弾性率", sort="k_vrh"),
-    _property("g_vrh_gpa", r"shear modul(?:us|i)|せん断弾性率|剛性率", "shear modulus", "せん断弾性率"),
+    _property("g_vrh_gpa", r"shear modul(?:us|i)|せん断弾性率|剛性率", "shear modulus", "せん断弾性率", sort="g_vrh"),
     _property(
         "magnetisation_ub",
         r"magneti[sz]ation|magnetic moment|磁化|磁気モーメント",
         "total magnetisation",
         "全磁化",
+        sort="magnetisation",
     ),
     _property(
         "volume_a3",

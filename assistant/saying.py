@@ -16,6 +16,7 @@ from assistant.planner import Step
 from assistant.prompts import Language
 from assistant.properties import BY_FIELD, PROPERTIES, Property
 from assistant.tools import ToolResult
+from ingest.materials import QUANTITIES
 
 EVERY_FORM = 10  # so many are told where forms or compounds are listed
 USUAL_RECORDS = 5  # of a formula, where no more were asked for
@@ -37,11 +38,17 @@ def say(step: Step, result: ToolResult, *, language: Language) -> list[str]:
     return [result.result.text]
 
 
+def _no_record(what: str, step: Step, language: Language) -> str:
+    """Say that there is no record of `what`, and the command that fetches it."""
+    material_id, formula = (str(step.arguments.get(name, "")) for name in ("material_id", "formula"))
+    return _NO_RECORD[language].format(what=what, which=material_id or f"--formula {formula or 'F'}")
+
+
 def unsaid(step: Step, result: ToolResult, *, language: Language) -> list[str]:
     """Return what was asked for and is not in the result of a planned step, one sentence each."""
     if result.result is None:
         what = str(step.arguments.get("material_id", "")) if result.kind == "NotInLibrary" else ""
-        return [_NO_RECORD[language].format(what=what)] if what else []
+        return [_no_record(what, step, language)] if what else []
     if step.tool == "structure":
         left = [prop for prop in step.properties if not (prop.line or prop.task)]
         return [_NOT_OF_STRUCTURE[language].format(what=_listed(left, language))] if left else []
@@ -50,7 +57,7 @@ def unsaid(step: Step, result: ToolResult, *, language: Language) -> list[str]:
     records = _listed_records(result.result.data)
     what = step.form or step.arguments.get("formula", "")
     if not records:
-        return [_NO_RECORD[language].format(what=what)] if what else []
+        return [_no_record(what, step, language)] if what else []
     asked = () if step.most >= EVERY_FORM else step.properties  # what is told of every form was not asked for
     lacking = [prop for prop in asked if not any(_knows(record, prop) for record in records)]
     told = []
@@ -112,7 +119,11 @@ def _counted(step: Step, data: Mapping[str, Any], shown: int, language: Language
         return []
     head = _FITTING[language] if searched else _OF_FORMULA[language]
     what = filters_told(step.arguments, language) if searched else step.form or step.arguments.get("formula", "")
-    order = _ORDER[language].format(shown=shown) if 1 < shown < total else ""
+    by = next(
+        (prop for prop in PROPERTIES if prop.sort == step.arguments.get("sort")), BY_FIELD["e_above_hull_ev_per_atom"]
+    )
+    which = _ORDER[language][bool(step.arguments.get("descending"))]
+    order = which.format(shown=shown, by=by.name_ja if language == "ja" else by.name) if 1 < shown < total else ""
     return [head.format(total=total, what=what) + order]
 
 
@@ -127,12 +138,20 @@ def filters_told(where: Mapping[str, Any], language: Language) -> str:
         words["without"].format(", ".join(where["exclude_elements"])) if where.get("exclude_elements") else "",
         words["nelements"].format(where["nelements"]) if where.get("nelements") else "",
         gap,
+        *(_condition(each, language) for each in where.get("where", ())),
         words["stable"] if where.get("stable") else "",
         words["hull"].format(where["e_above_hull_max_ev_per_atom"]) if "e_above_hull_max_ev_per_atom" in where else "",
         _system(str(where.get("crystal_system", "")), language),
         words["group"].format(where["spacegroup"]) if where.get("spacegroup") else "",
     ]
     return ("、" if language == "ja" else "; ").join(filter(None, parts))
+
+
+def _condition(text: str, language: Language) -> str:
+    """Return a bound on a number in words: "bulk modulus > 300 GPa"."""
+    field, _, told = text.partition(" ")
+    prop, unit = BY_FIELD[field], next(each.unit for each in QUANTITIES if each.field == field)
+    return f"{prop.name_ja if language == 'ja' else prop.name} {told.replace('..', '–')} {unit}"
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -319,9 +338,12 @@ _FITTING: dict[Language, str] = {
     "ja": "条件({what})に合うレコードは{total}件",
 }
 _OF_FORMULA: dict[Language, str] = {"en": "{total} records of {what}", "ja": "{what}のレコードは{total}件あります"}
-_ORDER: dict[Language, str] = {
-    "en": ", of which the {shown} lowest in energy above hull follow",
-    "ja": "(凸包からのエネルギーが低い順に{shown}件)",
+_ORDER: dict[Language, dict[bool, str]] = {  # the largest first, or not
+    "en": {
+        True: ", of which the {shown} highest in {by} follow",
+        False: ", of which the {shown} lowest in {by} follow",
+    },
+    "ja": {True: "({by}が高い順に{shown}件)", False: "({by}が低い順に{shown}件)"},
 }
 _ON_HULL: dict[Language, dict[bool, str]] = {
     "en": {True: " (on the convex hull: stable, as computed for 0 K)", False: " (above the hull: not stable at 0 K)"},
@@ -366,9 +388,9 @@ _INCOMPARABLE: dict[Language, str] = {
 }
 _NO_RECORD: dict[Language, str] = {
     "en": "No record of {what} is in the library; they come in with: matlit materials import FILE, or matlit materials "
-    "download --formula F",
+    "download {which}",
     "ja": "{what}のレコードはライブラリにありません。取り込むには: matlit materials import FILE または "
-    "matlit materials download --formula F",
+    "matlit materials download {which}",
 }
 _NOT_RECORDED: dict[Language, str] = {
     "en": "Not recorded for {of} (records looked at: {count}): {what}",

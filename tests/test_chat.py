@@ -30,7 +30,7 @@ from assistant.chat import (
 )
 from assistant.limits import Limiter, with_rates
 from assistant.pricing import PRICES_AS_OF, dollars, note, price_of, with_cost
-from assistant.providers.errors import KeyMissing, KeyRefused, read_key, retry_after, scrub
+from assistant.providers.errors import KeyMissing, KeyRefused, read_key, retry_after, scrub, too_slow
 from assistant.providers.scripted import ScriptedBackend
 from ingest.errors import BadSettings, ModelError
 
@@ -122,6 +122,18 @@ def test_a_stream_that_breaks_off_begins_anew_where_that_is_wanted(times: int, o
         with pytest.raises(Unavailable):
             got.extend(model.stream(ASK, over=over))
         assert len(waits) == (Retries().times if over else 0)
+
+
+def test_a_stream_that_is_too_slow_is_not_begun_anew() -> None:
+    class Slow(Breaking):
+        def stream(self, request: Any) -> Iterator[Any]:
+            yield Delta("one ")
+            raise too_slow("it", 3.0, retryable=True)
+
+    waits: list[float] = []
+    with pytest.raises(Unavailable, match="did not finish within 3 s"):
+        list(ChatModel(Slow(["one"]), spec="scripted", sleep=waits.append).stream(ASK, over=True))
+    assert waits == []
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_gaps_of_different_functionals_are_not_ranked(assistant: Assistant) -> N
         ),
         ("Is the gap of mp-149 direct or indirect?", "whether the gap is direct"),
         ("perovskite compounds with a gap below 1 eV", "which was left aside: perovskite"),
-        ("Which materials have a density above 5 g/cm3?", "which was left aside: above 5 g/cm3"),
+        ("Which materials have a density above 5 g/cm3?", "Records that fit: 12 (density > 5 g/cm³)"),
     ],
 )
 def test_what_records_do_not_say_is_said(assistant: Assistant, question: str, told: str) -> None:
@@ -486,3 +486,38 @@ def test_molar_masses_and_amounts_of_a_formula_go_to_the_calculator(question: st
     assert [step.arguments["expression"] for step in steps if step.tool == "calculator"] == [expression][
         : bool(expression)
     ]
+
+
+@pytest.mark.parametrize(
+    ("question", "where"),
+    [
+        (
+            "Which materials have a bulk modulus above 400 GPa?",
+            {"where": ["k_vrh_gpa > 400"], "sort": "k_vrh", "descending": True},
+        ),
+        ("体積弾性率が400 GPa以上の材料は?", {"where": ["k_vrh_gpa >= 400"], "sort": "k_vrh", "descending": True}),
+        (
+            "Which Li-O compounds have a density between 2 and 3 g/cm3?",
+            {"chemsys": "Li-O", "where": ["density_g_cm3 2..3"], "sort": "density", "descending": True},
+        ),
+        (
+            "Which oxides have a formation energy below -3.5 eV/atom?",
+            {
+                "elements": ["O"],
+                "where": ["formation_energy_ev_per_atom < -3.5"],
+                "sort": "formation_energy",
+                "descending": False,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_a_bound_on_any_number_with_its_unit_is_searched_for(question: str, where: dict[str, object]) -> None:
+    assert planned(question) == [("materials", where)]
+
+
+def test_a_bound_is_told_with_its_unit_and_a_missing_record_with_its_command(assistant: Assistant) -> None:
+    told = assistant.ask("Which materials have a density above 4 g/cm3?").text
+    assert "density > 4 g/cm³" in told
+    assert "left aside" not in told
+    assert "matlit materials download mp-99999" in assistant.ask("What is the band gap of mp-99999?").text
+    assert "--formula GaBi" in assistant.ask("What is the band gap of GaBi?").text

@@ -80,14 +80,14 @@ class Declined(ModelError):
 
 
 class Unavailable(ModelError):
-    """The connection was refused or dropped, took too long, or the server failed."""
+    """The connection was refused or dropped, took too long (`slow`), or the server failed."""
 
     hint = "Look whether the server or the provider is up, then try again"
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, **more: Any) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, slow: bool = False, **more: Any) -> None:
         super().__init__(message, **more)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.slow = retry_after_s, slow
 
 
 class TemperatureRefused(ModelError):
@@ -215,6 +215,7 @@ def too_slow(who: str, timeout_s: float, *, retryable: bool) -> Unavailable:
         f"{who} did not finish within {timeout_s:g} s",
         hint="Allow more time, or ask for less text",
         retryable=retryable,
+        slow=True,
     )
 
 
