@@ -3,7 +3,8 @@
 Two layers, because one is not enough. Python's socket methods are replaced, so that a host name is refused before the
 C library would look it up; and an audit hook (PEP 578) sees what goes around them, in any thread and through any
 reference taken earlier. Loopback addresses and Unix sockets pass. Compiled code that opens sockets by itself is out of
-reach: what matlit loads of that kind (ONNX Runtime, llama.cpp, Chroma's store) opens none to other machines.
+reach: of what matlit loads, llama.cpp and Chroma's store open none to other machines, and ONNX Runtime, which would,
+is told not to (`ORT_DISABLE_TELEMETRY`, always).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from urllib.parse import urlsplit
 
 from ingest.errors import OfflineError
 
-# What asks these before it connects: the Hugging Face libraries, Chroma's telemetry, and matlit's own child processes.
+# What asks these before it connects: the Hugging Face libraries, the telemetry of Chroma and of ONNX Runtime, and
+# matlit's own child processes.
 VARIABLES = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ANONYMIZED_TELEMETRY": "False",
+    "ORT_DISABLE_TELEMETRY": "1",
     "MATLIT_OFFLINE": "true",
 }
 

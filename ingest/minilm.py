@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENISER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 GRAPH_VERSION = 2  # raise it when the graph below changes, so that old caches are not used
 
 DIMENSION = 384
@@ -170,6 +171,8 @@ def _cores() -> int:
 
 
 def _open_session(graph: bytes) -> onnxruntime.InferenceSession:
+    # From 1.32 on it reports to its makers as soon as it is imported, from compiled code that no guard of ours sees.
+    os.environ.setdefault(NO_TELEMETRY, "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

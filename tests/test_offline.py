@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from assistant.offline import is_loopback, refuse_remote
 from ingest.errors import OfflineError
+from ingest.minilm import NO_TELEMETRY
 
 ROOT = Path(__file__).resolve().parents[1]
 PREPARED = """
@@ -151,3 +154,29 @@ def test_a_url_of_another_machine_is_refused_with_its_host() -> None:
     refuse_remote("http://localhost:8000/v1", what="the server")
     with pytest.raises(OfflineError, match=r"192\.0\.2\.1"):
         refuse_remote("https://192.0.2.1/v1", what="the server")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, which sees what compiled code connects to")
+def test_compiled_code_connects_to_no_other_machine_even_without_offline(tmp_path: Path) -> None:
+    """ONNX Runtime reports to its makers unless told otherwise, past every guard of Python's sockets."""
+    seen = tmp_path / "strace.txt"
+    code = f"import sys; from ui.cli import main; sys.exit(main(['demo', {str(tmp_path / 'demo')!r}]))"
+    environment = {name: value for name, value in os.environ.items() if name != NO_TELEMETRY}
+    traced = [
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=connect,sendto,sendmsg,sendmmsg",
+        "-o",
+        str(seen),
+        sys.executable,
+        "-c",
+    ]
+    done = subprocess.run(
+        [*traced, code], env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = seen.read_text(encoding="utf-8", errors="replace").splitlines()
+    away = [line for line in lines if "AF_INET" in line and "127.0.0.1" not in line and '"::1"' not in line]
+    assert away == []
