@@ -17,7 +17,7 @@ from assistant.tools.materials import make_filter
 from ingest.embed import make_embedder
 from ingest.errors import BadInput, NotInLibrary
 from ingest.library import Library
-from ingest.materials import Material, find_spacegroup, parse_condition, parse_records
+from ingest.materials import Material, find_spacegroup, parse_condition, parse_records, search
 from ingest.materials.importing import import_materials
 from ingest.materials.problems import BadRecord
 from ingest.materials.spacegroups import symbol_of
@@ -183,6 +183,19 @@ def test_the_verbs_take_them_too(library: Library, capsys: pytest.CaptureFixture
     assert "matlit materials download mp-7" in seen.err
     assert main(["materials", "search", "--band-gap", "1eV..3eV", *place]) == 1
     assert "without a unit" in capsys.readouterr().err
+
+
+def test_a_search_knows_which_records_have_a_structure_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "salt.vasp"
+    path.write_text(POSCAR)
+    (tmp_path / "bare.json").write_text(json.dumps(RECORDS[0]))
+    with Library.create(tmp_path / "library", embedder=make_embedder("hashing").info, recipe="r") as made:
+        import_materials(made, [path, tmp_path / "bare.json"])
+        with made.reading() as connection:
+            found, _ = search(connection, make_filter(), sort="formula")
+        assert {each.formula_pretty: each.to_json()["has_structure"] for each in found} == {"NaCl": True, "Si": False}
+        assert [each.structure for each in found] == [None, None]
+        assert made.material(found[0].material_id).structure
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------

@@ -286,6 +286,11 @@ def test_records_are_fetched_by_their_ids_and_those_that_there_are_none_of_are_t
         assert "the Materials Project has no record 'mp-9999'" in out
         assert run("download", "mp-1004", "--chemsys", "Na-Cl")[0] == 1
     assert [query["material_ids"] for _, query in server.seen if "material_ids" in query] == ["mp-1002,mp-1003,mp-9999"]
+    with Optimade(entries(3)) as provider:
+        code, out, _ = run("download", "1", "2", "77", "--optimade", provider.url, "--no-vectors")
+    assert provider.seen[0][1]["filter"] == '(id="1" OR id="2" OR id="77")'
+    assert code == 2
+    assert "has no record '77'" in out
     assert optimade_filter(Query(ids=("1", "2"))) == '(id="1" OR id="2")'
 
 

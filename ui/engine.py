@@ -225,7 +225,7 @@ def run_materials_download(
 
     checked = make_filter(elements=elements.replace("-", ",").split(","), chemsys=chemsys, formula=formula)
     query = Query(
-        ids=tuple(dict.fromkeys(map(asked_id, ids))),
+        ids=tuple(dict.fromkeys(ids if optimade else map(asked_id, ids))),
         elements=tuple(sorted(checked.elements)),
         chemsys=checked.chemsys,
         formula=checked.formula,

@@ -152,7 +152,7 @@ class Kept:
 
 def missing(query: Query, kept: Kept, source: str) -> list[ImportFailure]:
     """Return the ids that were asked for and that `source` does not have."""
-    come = set(map(asked_id, kept.ids()))
+    come = {spelling for each in kept.ids() for spelling in (each, asked_id(each))}
     told = "Look for it by what it is: --formula F, --chemsys Li-Fe-P-O"
     return [
         ImportFailure(Path(each), 0, "id", f"{source} has no record {each!r}", told)
