@@ -9,10 +9,12 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ingest.errors import BadInput
 
 if TYPE_CHECKING:
     from assistant.answer import Answer
@@ -39,6 +41,10 @@ class Entry:
     model: str
     prompt: str
     answer: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as plain data."""
+        return asdict(self)
 
 
 def record(folder: Path, question: str, answer: Mapping[str, Any], *, prompt: str = "") -> str:
@@ -94,15 +100,25 @@ def ratings(folder: Path) -> list[tuple[str, bool, str]]:
         return [(question, bool(helpful), note) for question, helpful, note in connection.execute(sql)]
 
 
-def entries(folder: Path, *, limit: int = 100) -> list[Entry]:
-    """Return the latest entries, newest first; none where nothing was asked yet."""
+def find(folder: Path, number: int) -> Entry:
+    """Return one entry. Raises BadInput where there is none of that number."""
+    found = entries(folder, limit=1, number=number)
+    if not found:
+        raise BadInput(f"the journal has no entry {number}", hint="List them: matlit journal")
+    return found[0]
+
+
+def entries(folder: Path, *, limit: int = 100, number: int | None = None) -> list[Entry]:
+    """Return the latest entries, newest first, or the one of that number; none where nothing was asked yet."""
     if not (folder / FILE).exists():
         return []
     with closing(
         sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
     ) as connection:
         rows = connection.execute(
-            "SELECT id, asked, question, model, prompt, answer FROM answers ORDER BY id DESC LIMIT ?", (limit,)
+            "SELECT id, asked, question, model, prompt, answer FROM answers WHERE coalesce(id = ?, TRUE) "
+            "ORDER BY id DESC LIMIT ?",
+            (number, limit),
         ).fetchall()
     return [
         Entry(number, asked, question, model, prompt, json.loads(answer))

@@ -148,3 +148,24 @@ def test_strategies_are_compared_on_the_same_questions(
     assert "right_page           –" in out
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["unsupported"]["value"] == 0.0
+
+
+def test_the_journal_is_listed_and_shows_an_answer_again(
+    library: Path, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--library", str(library)]
+    assert main(["ask", QUESTION, "--model", f"scripted/{script}", *place]) == 0
+    capsys.readouterr()
+    assert main(["journal", "--limit", "1", *place]) == 0
+    number, *rest = capsys.readouterr().out.split()
+    assert QUESTION in " ".join(rest)
+    assert f"scripted/{script}," in rest
+    assert main(["journal", number, *place]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(QUESTION)
+    assert LFP in shown
+    assert "[1] Lithium iron phosphate as a cathode material, p. 1: “" in shown
+    assert main(["journal", number, "--json", *place]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"]["citations"][0]["status"] == "verified"
+    assert main(["journal", "9999", *place]) == 1
+    assert "the journal has no entry 9999" in capsys.readouterr().err

@@ -31,6 +31,7 @@ VERBS: tuple[click.Command, ...] = (  # in the order that --help shows: first th
     library.verify,
     answers.search,
     answers.ask,
+    answers.journal,
     summarize.summarize,
     chat.chat,
     keywords.keywords,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assistant.prompts import STRATEGIES
-from ui.command import DONE, Context, Verb, assistant, emit, note, where
+from ui.command import DONE, Context, Verb, assistant, emit, library, note, where
 
 if TYPE_CHECKING:
     from assistant import Answer
     from assistant.events import Event
+    from assistant.journal import Entry
     from assistant.retrieve import Mode
 
 
@@ -137,3 +138,50 @@ def show_answer(answer: Answer, *, bibtex: bool = False, text: bool = True) -> N
     if bibtex and answer.citations:
         say()
         say(answer.bibtex())
+
+
+@click.command(
+    cls=Verb,
+    examples="""matlit journal
+matlit journal 42
+matlit journal --limit 1000 --json > asked.json""",
+)
+@click.argument("number", required=False, type=click.IntRange(min=1))
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The latest N.")
+@click.pass_obj
+def journal(context: Context, number: int | None, limit: int) -> int:
+    """List what was asked of the library, by which model and at what cost; with NUMBER, show that answer again."""
+    from assistant.journal import entries, find
+
+    folder = library(context).info.path
+    if number is not None:
+        entry = find(folder, number)
+        emit(context, entry.to_json(), lambda: show_entry(entry))
+        return DONE
+    found = entries(folder, limit=limit)
+    emit(context, [each.to_json() for each in found], lambda: show_entries(found))
+    return DONE
+
+
+def show_entries(found: Sequence[Entry]) -> None:
+    """Print one line per answer, the latest first."""
+    from ui.show import say
+
+    for entry in found:
+        cost = entry.answer.get("usage", {}).get("cost_usd")
+        paid = f", ${cost:.4f}" if cost else ""
+        gave = " (no answer)" if entry.answer.get("abstained") else ""
+        say(f"{entry.id:>5}  {entry.asked[:16].replace('T', ' ')}  {' '.join(entry.question.split())[:70]}{gave}")
+        say(f"       {entry.model}, {entry.answer.get('seconds', 0):.1f} s{paid}")
+    if not found:
+        click.echo("nothing was asked of this library yet", err=True)
+
+
+def show_entry(entry: Entry) -> None:
+    """Print one answer as it was given: question, text, what it cites."""
+    from ui.show import say
+
+    say(f"{entry.question}\n({entry.asked}, {entry.model})\n\n{entry.answer['text']}")
+    for one in entry.answer.get("citations", ()):
+        page = f", p. {one['page']}" if one.get("page") else ""
+        say(f"[{one['n']}] {one['title']}{page}: “{' '.join(one['quote'].split())}”")
