@@ -93,12 +93,14 @@ def _records(step: Step, data: Mapping[str, Any], language: Language) -> list[st
     records = sorted(records, key=lambda record: record["material_id"] not in ground)
     few = "formula" in step.arguments or "material_id" in step.arguments
     hull = BY_FIELD["e_above_hull_ev_per_atom"]
+    meaning = few and step.most < EVERY_FORM
     told = []
     for record in records:
         # Beside the ground state it counts how far above it a polymorph lies.
-        beside = (hull,) if few and ground and record["material_id"] not in ground and step.properties else ()
-        properties = tuple(dict.fromkeys((*step.properties, *beside)))
-        told.append((record, _record(record, properties, language, meaning=few and step.most < EVERY_FORM)))
+        above = few and ground and record["material_id"] not in ground and hull not in step.properties
+        beside = (hull,) if above and any(_knows(record, prop) for prop in step.properties) else ()
+        sentence = _record(record, (*step.properties, *beside), language, meaning=meaning and not beside)
+        told.append((record, sentence))
     shown = [(record, sentence) for record, sentence in told if sentence]
     if not shown:
         return []

@@ -282,6 +282,7 @@ def test_gaps_of_different_functionals_are_not_ranked(assistant: Assistant) -> N
     ("question", "told"),
     [
         ("What is the bulk modulus of mp-149?", "Not recorded for Si (records looked at: 1): bulk modulus"),
+        ("What is the bulk modulus of TiO2?", "Not recorded for TiO2 (records looked at: 3): bulk modulus"),
         ("mp-149の体積弾性率は?", "記載がありません: 体積弾性率"),
         ("What is the band gap of BaZrS3?", "No record of BaZrS3 is in the library"),
         ("What is the band gap of wurtzite TiO2?", "No record of TiO2 is in the library"),
@@ -298,6 +299,13 @@ def test_gaps_of_different_functionals_are_not_ranked(assistant: Assistant) -> N
 )
 def test_what_records_do_not_say_is_said(assistant: Assistant, question: str, told: str) -> None:
     assert told in assistant.ask(question).text
+
+
+def test_where_no_record_has_the_property_none_is_told_of_something_else(assistant: Assistant) -> None:
+    assert not [claim for claim in assistant.ask("What is the bulk modulus of TiO2?").claims if claim.status == "tool"]
+    density = assistant.ask("What is the density of TiO2?").text
+    assert "energy above hull 0.0" in density  # how far a polymorph lies above the ground state
+    assert "not stable" not in density
 
 
 @pytest.mark.parametrize(
