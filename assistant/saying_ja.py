@@ -24,7 +24,7 @@ _FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"density (\S+) g/cm³, computed from the cell", r"密度 \1 g/cm³(セルから計算)"),
     (r"lattice of the given cell: (.+)", r"与えられたセルの格子定数: \1"),
-    (r"(?:lattice of the )?conventional cell: (.+)", r"慣用セルの格子定数: \1"),
+    (r"lattice of the conventional cell: (.+)", r"慣用セルの格子定数: \1"),
     (r"volume (\S+) Å³ per cell, (\S+) Å³ per atom", r"体積 \1 Å³(セルあたり)、\2 Å³(原子あたり)"),
     (
         r"the structure is disordered: some sites are shared or partly empty",

@@ -252,3 +252,12 @@ def test_two_attached_files_of_one_name_are_two_files(tmp_path: Path, capsys: py
     data = by_hand(capsys, "structure", "task=compare", *attach)["result"]
     assert [row["formula"] for row in data["structures"]] == ["Si", "NaCl"]
     assert not data["same_structure"]
+
+
+def test_a_primitive_cell_is_told_in_the_terms_of_the_conventional_one_too() -> None:
+    summary = found({"POSCAR": PRIMITIVE}).text
+    assert "lattice of the conventional cell: a = 5.43" in summary
+    (site,) = found({"POSCAR": PRIMITIVE}, task="sites").data["sites"]
+    assert site["wyckoff"] in ("8a", "8b")  # which of the two is a matter of the origin
+    assert site["count"] == 2
+    assert "conventional cell" not in found({"POSCAR": SILICON}).text

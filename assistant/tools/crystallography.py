@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
     from pymatgen.symmetry.structure import SymmetrizedStructure
 MOST_EXCHANGED = 5  # elements whose places are exchanged: 120 ways
+SAME_LENGTH_A = 0.01  # between the edges of two cells
 EMPTY_FROM_A = 8.0  # a layer without atoms that is thicker is a vacuum: crystals hold their layers together
 
 
@@ -51,6 +52,9 @@ def summarise(structure: Structure) -> Found:
         "volume_a3_per_atom": round(volume / composition.num_atoms, 5),
         **_lattice(structure),
     }
+    conventional = _conventional(structure)
+    if conventional is not None:
+        data["conventional_lattice"] = _lattice(conventional)
     shares = ", ".join(f"{each} {masses[each]:.2f} %" for each in elements)
     lines = (
         f"formula {data['formula']}; the cell holds {data['cell_formula']}: "
@@ -58,7 +62,7 @@ def summarise(structure: Structure) -> Found:
         f"molar mass {data['molar_mass_g_per_mol']:.3f} g/mol per formula unit; by mass {shares}",
         *symmetry.lines,
         f"density {density:.4f} g/cm³, computed from the cell",
-        *_lattice_lines(structure),
+        *_lattice_lines(structure, conventional),
     )
     disordered = () if structure.is_ordered else ("the structure is disordered: some sites are shared or partly empty",)
     empty = _empty_layers(structure)
@@ -109,12 +113,16 @@ def find_symmetry(structure: Structure) -> Found:
 
 def list_sites(structure: Structure) -> Found:
     """Return one row per symmetry-distinct site: species, Wyckoff position, fractional coordinates."""
-    symmetrised = _symmetrised(structure)
+    symmetrised, conventional = _symmetrised(structure), _conventional(structure)
+    times = 1.0 if conventional is None else len(conventional) / len(structure)  # letters are of that cell
     rows = []
     orbits = zip(symmetrised.equivalent_sites, symmetrised.wyckoff_symbols, strict=True)
     for sites, wyckoff in orbits:
         place = [round(float(x) % 1.0, 4) % 1.0 for x in sites[0].frac_coords]  # 0.99999 is 0
-        rows.append({"species": sites[0].species_string, "wyckoff": wyckoff, "count": len(sites), "frac_coords": place})
+        position = f"{round(len(sites) * times)}{wyckoff.lstrip('0123456789')}"
+        rows.append(
+            {"species": sites[0].species_string, "wyckoff": position, "count": len(sites), "frac_coords": place}
+        )
     lines = [
         f"{row['species']} on {row['wyckoff']}: {row['count']} in the cell, first at "
         f"({', '.join(f'{x:.4f}' for x in row['frac_coords'])})"
@@ -261,12 +269,34 @@ def _lattice(structure: Structure) -> dict[str, float]:
     return lengths | {name: round(float(value), 4) for name, value in zip(names, lattice.angles, strict=True)}
 
 
-def _lattice_lines(structure: Structure) -> tuple[str, ...]:
-    lattice, volume = structure.lattice, float(structure.volume)
-    lengths = ", ".join(f"{name} = {value:.4f} Å" for name, value in zip("abc", lattice.abc, strict=True))
-    angles = ", ".join(f"{name} = {value:.2f}°" for name, value in zip("αβγ", lattice.angles, strict=True))
+def _conventional(structure: Structure) -> Structure | None:
+    """Return the conventional cell where the given one is another, None where it is that or none is found."""
+    try:
+        analyzer = find_analyzer(structure)
+        with quietly("there is no conventional cell"):
+            found = analyzer.get_conventional_standard_structure()
+    except BadInput:  # atoms that share a place have no symmetry
+        return None
+    same = len(found) == len(structure) and all(
+        abs(one - other) < SAME_LENGTH_A
+        for one, other in zip(sorted(found.lattice.abc), sorted(structure.lattice.abc), strict=True)
+    )
+    return None if same else found
+
+
+def _lattice_lines(structure: Structure, conventional: Structure | None = None) -> tuple[str, ...]:
+    volume = float(structure.volume)
     per_atom = volume / structure.composition.num_atoms
+    usual = () if conventional is None else (f"lattice of the conventional cell: {_lattice_told(conventional)}",)
     return (
-        f"lattice of the given cell: {lengths}, {angles}",
+        f"lattice of the given cell: {_lattice_told(structure)}",
+        *usual,
         f"volume {volume:.3f} Å³ per cell, {per_atom:.3f} Å³ per atom",
     )
+
+
+def _lattice_told(structure: Structure) -> str:
+    lattice = structure.lattice
+    lengths = ", ".join(f"{name} = {value:.4f} Å" for name, value in zip("abc", lattice.abc, strict=True))
+    angles = ", ".join(f"{name} = {value:.2f}°" for name, value in zip("αβγ", lattice.angles, strict=True))
+    return f"{lengths}, {angles}"
