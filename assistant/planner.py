@@ -108,6 +108,14 @@ _SITE = re.compile(
 )
 
 
+_SMALL_TALK = re.compile(
+    r"\W*(?:hi|hello|hey|good (?:morning|afternoon|evening)|thanks|thank you(?: very much)?|ok(?:ay)?|help|bye|test|"
+    r"who are you|what are you|what (?:can|do) you do|how do i use (?:this|you)|こんにちは|こんばんは|"
+    r"おはよう(?:ございます)?|ありがとう(?:ございます)?|ヘルプ|(?:あなたは)?(?:誰|何者)(?:ですか)?|何ができますか|使い方(?:は|を教えて(?:ください)?)?)\W*",
+    re.IGNORECASE,
+)
+
+
 def plan(
     question: str,
     *,
@@ -361,6 +369,8 @@ def _lacks(question: str, attachments: Sequence[str], spoken: Spoken) -> Lack | 
         return "structure"
     if lacks_value(question):
         return "value"
+    if _SMALL_TALK.fullmatch(question):
+        return "question"
     if attachments or spoken.subject or materials_in(question):
         return None
     wanted = wanted_in(question)

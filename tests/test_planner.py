@@ -180,6 +180,9 @@ def test_an_attached_structure_goes_to_the_structure_tool_and_its_gap_to_the_pre
         ("Convert that to nm", "value"),
         ("?", "question"),
         ("What is it?", "question"),
+        ("Hello!", "question"),
+        ("What can you do?", "question"),
+        ("ありがとうございます。", "question"),
         ("🤔", "question"),
     ],
 )
