@@ -17,6 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ingest.errors import EmbedderError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 BEGIN = "A first sentence loads the model."
+PART = 250  # texts handed over at once: what a Ctrl-C waits for, a second
 
 
 def make_pool(workers: int, begin: Callable[..., None] | None = None, *arguments: object) -> ProcessPoolExecutor:
@@ -66,20 +69,27 @@ def apart(embedder: Embedder) -> Iterator[Callable[[Sequence[str]], Callable[[],
 
         def embed(texts: Sequence[str]) -> Callable[[], Vectors]:
             nonlocal begun
+            parts = [list(texts[start : start + PART]) for start in range(0, len(texts), PART)] or [[]]
             if not begun:
                 begun = True
                 pool.submit(_embed, [BEGIN])
-                return thread.submit(embedder.embed_documents, texts).result
-            try:
-                future = pool.submit(_embed, list(texts))
-            except BrokenProcessPool as error:
-                raise _died(error) from error
-            return lambda: _result(future)
+                futures = [thread.submit(embedder.embed_documents, part) for part in parts]
+            else:
+                futures = [_submitted(pool, part) for part in parts]
+            return lambda: np.concatenate([_result(future) for future in futures])
 
         try:
             yield embed
         finally:
+            thread.shutdown(wait=False, cancel_futures=True)
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, texts: list[str]) -> Future[Vectors]:
+    try:
+        return pool.submit(_embed, texts)
+    except BrokenProcessPool as error:
+        raise _died(error) from error
 
 
 def _result(future: Future[Vectors]) -> Vectors:
