@@ -140,6 +140,13 @@ def test_a_cell_with_vacuum_says_that_its_density_is_not_the_material_s(cell: An
     assert "empty_layers_a" not in found({"POSCAR": SILICON}).data
 
 
+def test_atoms_that_stand_too_close_are_told() -> None:
+    told = found({"x.cif": cif("Si1 Si 0 0 0 1", "O1 O 0 0 0.0025 1")}).text
+    assert "beware: Si and O are only 0.01 Å apart" in told
+    assert "beware" not in found({"POSCAR": SILICON}).text
+    assert "beware" not in found({"x.cif": cif("Fe1 Fe 0 0 0 0.5", "Ni1 Ni 0 0 0 0.5")}).text
+
+
 @pytest.mark.parametrize(
     ("given", "length_a"),
     [

@@ -23,6 +23,7 @@ from ingest.errors import BadInput
 if TYPE_CHECKING:
     from pymatgen.core import Structure
     from pymatgen.symmetry.structure import SymmetrizedStructure
+CLOSEST_A = 0.5  # hydrogen molecules, the shortest of bonds, have 0.74 Å
 MOST_EXCHANGED = 5  # elements whose places are exchanged: 120 ways
 SAME_LENGTH_A = 0.01  # between the edges of two cells
 EMPTY_FROM_A = 8.0  # a layer without atoms that is thicker is a vacuum: crystals hold their layers together
@@ -69,7 +70,19 @@ def summarise(structure: Structure) -> Found:
     if empty:
         data["empty_layers_a"] = empty
         lines += (_empty_line(empty),)
-    return Found(data, lines + disordered)
+    return Found(data, lines + disordered + _too_close(structure))
+
+
+def _too_close(structure: Structure) -> tuple[str, ...]:
+    """Warn of two atoms that cannot stand so close; shared sites of a disordered structure may."""
+    if not structure.is_ordered:
+        return ()
+    first, second, _, distances = structure.get_neighbor_list(CLOSEST_A)
+    if not len(distances):
+        return ()
+    nearest = int(distances.argmin())
+    pair = " and ".join(structure[int(site[nearest])].specie.symbol for site in (first, second))
+    return (f"beware: {pair} are only {float(distances[nearest]):.2f} Å apart, as no two atoms are",)
 
 
 def _empty_layers(structure: Structure) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import json
@@ -190,9 +191,15 @@ def _read_archive(archive: zipfile.ZipFile) -> Iterator[Item]:
             yield Broken(f"{info.filename!r} in the zip is not read from there; unpack it first")
 
 
+def _text(file: Any) -> IO[str]:
+    """Return a file's text; a mark at its beginning is taken off, by a decoder that is slower where there is none."""
+    marked = file.peek(3)[:3] == codecs.BOM_UTF8
+    return io.TextIOWrapper(file, encoding="utf-8-sig" if marked else "utf-8")
+
+
 def _read_lines(file: IO[bytes], name: str) -> Iterator[Item]:
     empty = True
-    for line in io.TextIOWrapper(file, encoding="utf-8-sig"):
+    for line in _text(file):
         if line.strip():
             empty = False
             yield line
@@ -201,7 +208,7 @@ def _read_lines(file: IO[bytes], name: str) -> Iterator[Item]:
 
 
 def _read_json(file: IO[bytes], name: str) -> Iterator[Item]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig")
+    text = _text(file)
     if not (first := text.read(1)):
         yield Broken(f"{name!r} is empty")
     yield from json_values(text, first)
