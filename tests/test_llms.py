@@ -18,6 +18,7 @@ from assistant.chat import ChatModel, Delta, Message, Reply, ToolSpec
 from assistant.llms import LLMS, check_model, get_small, known_models, make_backend, make_llm, split_spec
 from assistant.providers.errors import KeyMissing, ModelNotFound, TooLong, Unavailable, UnknownSpec
 from assistant.providers.hub import small_model_path
+from assistant.providers.server import read_url
 from ingest.errors import MissingExtra, ModelError, OfflineError
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matlit-test-models"
@@ -94,6 +95,19 @@ def test_the_listing_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_server_address_that_cannot_be_read_is_said(url: str) -> None:
     with pytest.raises(UnknownSpec):
         make_backend(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("http://localhost:11434#qwen3:4b", ("http://localhost:11434/v1", "qwen3:4b", False)),
+        ("http://localhost:11434/#qwen3:4b", ("http://localhost:11434/v1", "qwen3:4b", False)),
+        ("http://x:8000/v1/?tools=native", ("http://x:8000/v1", "", True)),
+        ("https://x/api/openai#m", ("https://x/api/openai", "m", False)),
+    ],
+)
+def test_a_server_without_a_path_has_its_api_at_v1(url: str, read: tuple[str, str, bool]) -> None:
+    assert read_url(url) == read
 
 
 def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:

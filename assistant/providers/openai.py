@@ -311,7 +311,8 @@ def bounded_by_strict(schema: Any) -> Any:
 def not_found(model: str, known: list[str], *, where: str) -> ModelNotFound:
     """Return the error for a model that a server does not have, naming those it has."""
     shown = ", ".join(known[:10]) or "none"
-    return ModelNotFound(f"{where} has no model {model!r}", hint=f"It has {shown}: put one after the #")
+    told = f"{where} has no model {model!r}" if model else f"no model of {where} is named"
+    return ModelNotFound(told, hint=f"It has {shown}: put one after the #")
 
 
 def _function(tool: ToolSpec) -> dict[str, Any]:

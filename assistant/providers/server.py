@@ -83,6 +83,8 @@ def check(url: str, *, offline: bool = False) -> str:
 def read_url(url: str) -> tuple[str, str, bool]:
     """Return the API's address, the model ("" where none is named), and whether it takes tools natively.
 
+    An address without a path is that of the server, whose API is at /v1.
+
     Raises:
         UnknownSpec: there is no host in it, or an option that is not known.
     """
@@ -96,7 +98,8 @@ def read_url(url: str) -> tuple[str, str, bool]:
         raise UnknownSpec(
             f"{url!r} is no server's address", hint="Write http://HOST:PORT/v1#MODEL, ?tools=native first"
         )
-    base_url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    path = parts.path.rstrip("/") or "/v1"  # where vLLM, Ollama, llama.cpp and LM Studio all have it
+    base_url = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     return base_url, parts.fragment, asked.get("tools") == ["native"]
 
 
