@@ -38,6 +38,7 @@ _LIST = rf"((?:{_ELEMENT})(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+|\s*&\s*)(?:{_ELEMEN
 _CONTAINING = re.compile(
     rf"\b(?:contain(?:s|ing)?|includ(?:es?|ing)|(?:made|composed) of|with|of)\s+(?:both\s+)?{_LIST}"
 )
+_CONTAINS = re.compile(r"\b(?:contain(?:s|ing)?|includ(?:es?|ing)|(?:made|composed) of)\b|を含", re.IGNORECASE)
 _WITHOUT = re.compile(rf"\b(?:without|excluding|free of|but no(?:t|n-)?|no)\s+(?:any\s+)?{_LIST}|\b({_ELEMENT})-free\b")
 _CONTAINING_JA = re.compile(r"([^。、\s]+?)を含(?:む|み|んで|有)、?")
 _WITHOUT_JA = re.compile(r"([^。、\s]+?)を含(?:まない|まず)、?")
@@ -196,6 +197,7 @@ def read_filters(clause: str, wanted: Sequence[Property]) -> dict[str, Any]:
     if not (where or bounds) or not (_NOUN.search(clause) or "chemsys" in where):
         return {}
     where |= bounds
+    held = bool(_CONTAINS.search(clause))
     lowered = clause.casefold()
     if count := next((count for word, count in _COUNTS.items() if word in lowered), 0):
         where["nelements"] = count
@@ -208,7 +210,9 @@ def read_filters(clause: str, wanted: Sequence[Property]) -> dict[str, Any]:
         where["crystal_system"] = system
     if group := _GROUP.search(clause):
         where["spacegroup"] = group[1] or group[2]
-    return where
+    # "Aryl chlorides" and "the phase change of Cu" name elements, but ask for no compounds.
+    alone = not (where.keys() - {"elements", "exclude_elements"})
+    return {} if alone and not (held or extreme_in(clause) or GROUND.search(clause)) else where
 
 
 def unread(clause: str) -> str:

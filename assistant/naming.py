@@ -60,14 +60,14 @@ _TYPES = {
     r"fluorite|蛍石型?": (225,),
 }  # fmt: skip
 _ID = re.compile(
-    r"(?<![\w-])(mp|mvc|mol)(?:[-‐‑‒–−]| (?=\d{2,}(?!\d|\s*(?:°|K\b|deg))))?(\d+)(?![0-9A-Za-z.]\d|[0-9A-Za-z])",
+    r"(?<![\w-])(mp|mvc|mol)(?:[-‐‑‒–−]| (?=\d{2,}(?!\d|\s*(?:°|K\b|deg))))(\d+)(?![0-9A-Za-z.]\d|[0-9A-Za-z])",
     re.IGNORECASE,
 )
-_SYMBOL = re.compile(r"(?<![A-Za-z0-9⁺+-])([A-Z][a-z]?)(?![A-Za-z0-9+⁺-])")
+_SYMBOL = re.compile(r"(?<![A-Za-z0-9⁺+(-])([A-Z][a-z]?)(?![A-Za-z0-9+⁺-])")
 _WORDS = {"In", "As", "At", "He", "Be", "No", "Am", "I", "Os", "Es", "Hs", "Ho", "Pa", "Ra", "Mt", "Fm"}
 # What may follow an element that is the material spoken of, rather than the "lithium" of a lithium battery.
 _FREE = (
-    r"\s*(?:$|[?.!,;:()\]？。、（]|(?:and|or|vs|versus|than|at|with|have|has|had|is|are|was|were|be|been|compared|to|from|under|by|"
+    r"\s+[(（]|\s*(?:$|[?.!,;:)\]？。、]|(?:and|or|vs|versus|than|at|with|have|has|had|is|are|was|were|be|been|compared|to|from|under|by|"
     r"as|in|on|but|not|if|when|while|per|does|do|did|can|equals?|larger|smaller|higher|lower|denser|measured|computed|given|"
     r"reported|according|differ|crystals?|metals?|band|gap|bandgap|density|densities|formation|bulk|shear|lattice|space|"
     r"spacegroup|symmetry|magneti\w+|volume|cell|polymorphs?|allotropes?|XRD|stable|energy|powder)\b|の|は|と|や|を|が|で|に|より)"
@@ -85,7 +85,7 @@ def materials_in(text: str) -> list[Named]:
     every = [*_ids(text)]
     bare = _blanked(text, every)
     every += [*_formulas(bare), *_names(bare), *_japanese(bare)]
-    every += _elements(_blanked(bare, every), others=bool(every))
+    every += _elements(_blanked(bare, every))
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
         if not found or one.start >= found[-1].end:
             found.append(one)
@@ -105,7 +105,15 @@ def _ids(text: str) -> Iterator[Named]:
 
 def _formulas(text: str) -> Iterator[Named]:
     for formula in formulas.find(text):
-        yield Named(formula.raw, formula.start, formula.end, formula=formula.normal)
+        if _is_definite(formula.normal):
+            yield Named(formula.raw, formula.start, formula.end, formula=formula.normal)
+
+
+def _is_definite(formula: str) -> bool:
+    try:
+        return bool(formulas.amounts(formula))
+    except ValueError:  # Al1-xGdxN is as many compounds as x has values
+        return False
 
 
 def _names(text: str) -> Iterator[Named]:
@@ -146,7 +154,7 @@ def _of_english(name: str) -> Named | None:
     return found[0] if found else None
 
 
-def _elements(text: str, *, others: bool) -> Iterator[Named]:
+def _elements(text: str) -> Iterator[Named]:
     """Yield the elements that stand alone, by name or symbol, where they are no part of another name."""
     for match in re.finditer(r"(?<![\w-])[A-Za-z]{3,}(?![\w-])", text):
         symbol = NAMES.get(match[0].casefold())

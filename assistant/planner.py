@@ -77,6 +77,9 @@ _ATTACHED = re.compile(
     r"|添付|(?:この|その|これらの|二つの|2つの)(?:構造|ファイル|結晶)",
     re.IGNORECASE,
 )
+_SAYS_ATTACHED = re.compile(
+    r"\b(?:attached|enclosed)\b|\b(?:the|my|this) attachment\b(?! (?:of|to|site))|添付(?!文書)", re.IGNORECASE
+)
 _SAME = re.compile(r"\bcompar\w+|\bsame\b|\bidentical\b|\bdiffer\w*|\bmatch\w*|同じ|同一|比較|一致|違い", re.IGNORECASE)
 _IN_PAPERS = re.compile(
     r"\b(?:papers?|literature|articles?|authors?|report(?:s|ed)?|measur\w+|experiment\w*|stud(?:y|ies)|according to|"
@@ -169,6 +172,8 @@ def _steps(clause: str, attachments: Sequence[str], spoken: Spoken) -> Iterator[
         yield from _of_attached(clause, wanted, attachments, named)
         return
     where = read_filters(clause, wanted)
+    if "chemsys" not in where and any(one.id or one.formula not in {"", *NUMBERS} for one in named):
+        where = {}  # "the sulfide electrolyte Li10GeP2S12" asks for no sulfides
     if where or (not named and asks_of_all(clause) and any(prop.sort for prop in wanted)):
         yield _search(clause, where, wanted)
         return
@@ -352,7 +357,7 @@ def _wants_papers(clause: str, steps: Sequence[Step]) -> bool:
     if _IN_PAPERS.search(clause) or any(step.unknown for step in steps):
         return True
     # A formula with a property may well be what a paper has measured; an id, a file or an expression is not.
-    by_name = any("formula" in step.arguments and not step.among for step in steps)
+    by_name = any("formula" in step.arguments for step in steps)
     return by_name and not _ONLY_RECORDS.search(clause)
 
 
@@ -365,7 +370,7 @@ def _spelled_out(clause: str, spoken: Spoken) -> str:
 
 
 def _lacks(question: str, attachments: Sequence[str], spoken: Spoken) -> Lack | None:
-    if _ATTACHED.search(question) and not attachments and re.search(r"attach|添付", question, re.IGNORECASE):
+    if not attachments and _SAYS_ATTACHED.search(question):
         return "structure"
     if lacks_value(question):
         return "value"

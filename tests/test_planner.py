@@ -148,6 +148,13 @@ def test_a_question_goes_to_the_tool_that_answers_it(question: str, tool: str, a
         "What is the density of carbon nanotubes?",
         "Which materials were used as cathodes?",
         "LiFePO4のサイクル安定性は?",
+        "硫化物固体電解質Li10GeP2S12の室温でのイオン伝導率はいくらか。",
+        "How do sulfides such as Li10GeP2S12 conduct?",
+        "At what are the energies calculated in the MP2 values?",
+        "Why have phosphines been effective in coupling aryl chlorides?",
+        "In what space group does DUT-140(Cu) crystallize?",
+        "How does Pd-catalysis compare to gold(I)-catalysis in its coordination mode?",
+        "Do cyclins switch stable attachments in mitosis?",
     ],
 )
 def test_what_no_tool_knows_goes_to_the_papers(question: str) -> None:
