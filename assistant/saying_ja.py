@@ -31,6 +31,10 @@ _FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
         r"不規則構造です(複数の元素が占める、または部分的に空のサイトがあります)",
     ),
     (
+        r"beware: (\S+) and (\S+) are only (\S+) Å apart, as no two atoms are",
+        r"注意: \1と\2の距離が\3 Åしかなく、原子間の距離としてありえません",
+    ),
+    (
         r"the cell is partly empty \((.+)\), as for .+",
         r"セルの一部が空です(\1)。密度と体積は物質そのものの値ではありません",
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from assistant.saying_ja import structure_line
 from assistant.tools import ToolContext, ToolOutput, ToolResult, builtin_tools, call
 from assistant.tools.diffraction import find_wavelength
 from ingest.errors import BadInput
@@ -143,6 +144,7 @@ def test_a_cell_with_vacuum_says_that_its_density_is_not_the_material_s(cell: An
 def test_atoms_that_stand_too_close_are_told() -> None:
     told = found({"x.cif": cif("Si1 Si 0 0 0 1", "O1 O 0 0 0.0025 1")}).text
     assert "beware: Si and O are only 0.01 Å apart" in told
+    assert "SiとOの距離が0.01 Å" in "\n".join(map(structure_line, told.splitlines()))
     assert "beware" not in found({"POSCAR": SILICON}).text
     assert "beware" not in found({"x.cif": cif("Fe1 Fe 0 0 0 0.5", "Ni1 Ni 0 0 0 0.5")}).text
 
