@@ -83,7 +83,10 @@ def _from_cif(text: str, name: str) -> list[Parsed]:
     except _REFUSALS:
         return []
     told = [" ".join(note.split())[:160] for note in parser.warnings]
-    groups = [group for note in told if (group := _group_of_atoms(note))]
+    blocks = [block.data for block in parser._cif.data.values()]
+    kinds = [str(kind) for block in blocks for kind in block.get("_atom_site_type_symbol", ())]
+    groups = [kind for kind in kinds if _is_group(kind)]
+    groups += [group for note in told if (group := _group_of_atoms(note))]
     if structures and groups:
         raise BadInput(
             f"{name!r} has groups of atoms on its sites: {', '.join(dict.fromkeys(groups))}",
@@ -106,6 +109,16 @@ def _group_of_atoms(note: str) -> str:
         return ""
     is_group = NUMBERS.get(found[2], LAST + 1) > LAST or found[1].startswith("NO3")
     return found[1] if is_group else ""
+
+
+def _is_group(kind: str) -> bool:
+    """Say whether a site's type is several atoms: SO4, OH2, NH3. "FE3+" is iron in capitals, and "CO" may be cobalt."""
+    letters = re.match(r"[A-Za-z]*", kind)[0]  # type: ignore[index]  # it matches the empty string
+    parts = re.findall(r"([A-Z][a-z]?)(\d*)", kind)
+    if len(parts) < 2 or not all(symbol in NUMBERS for symbol, _ in parts):
+        return False
+    one_element = NUMBERS.get(letters.title(), LAST + 1) <= LAST
+    return not (one_element and (kind == letters or kind.endswith(("+", "-"))))
 
 
 def _in_plain_words(note: str) -> str:

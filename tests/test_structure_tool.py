@@ -76,9 +76,14 @@ def test_a_poscar_that_names_no_elements_is_refused_and_not_made_hydrogen(commen
 
 
 def test_groups_of_atoms_on_a_site_are_refused_and_not_made_nihonium() -> None:
-    for group in ("NH3", "OH", "OH2", "NO3"):
+    for group in ("NH3", "OH", "OH2", "NO3", "SO4", "PO4", "CO3", "H2O"):
         text = cif("Cu1 Cu 0 0 0 1", f"X1 {group} 0.5 0.5 0.5 1")
         assert f"groups of atoms on its sites: {group}" in str(ask({"x.cif": text}).error)
+
+
+@pytest.mark.parametrize("kind", ["FE3+", "FE", "SI4+", "Fe3+", "O2-", "Co"])
+def test_an_element_in_capitals_or_with_a_charge_is_no_group(kind: str) -> None:
+    assert ask({"x.cif": cif(f"X1 {kind} 0 0 0 1", "O1 O 0.5 0.5 0.5 1")}).error is None
 
 
 @pytest.mark.shared
