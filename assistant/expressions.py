@@ -40,7 +40,7 @@ _ASKS_TO_COMPUTE = re.compile(
     r"|(?:を計算|はいくら|を求め).*$|=\s*\?*\s*$|\s*[?.!？。]+\s*$",
     re.IGNORECASE,
 )
-_ARITHMETIC = re.compile(r"\d[^A-Za-z]*[-+*/^×÷]|[-+*/^×÷]\s*[\d(]|\b(?:sqrt|exp|ln|log10|sin|cos|tan)\s*\(")
+_ARITHMETIC = re.compile(r"\d[^A-Za-z]*[-+*/^×÷]|[-+*/^×÷]\s*[\d(]|√|\b(?:sqrt|exp|ln|log10|sin|cos|tan)\s*\(")
 
 
 _WHOLE = re.compile(

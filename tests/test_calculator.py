@@ -52,6 +52,8 @@ from assistant.tools.calculator import BadExpression, calculate
         ("stdev(1 m, 2 m, 3 m)", 1, "m"),
         ("(4/3)*pi*(2 nm)^3", 33.51032164, "nm³"),
         ("sqrt(9 m^2)", 3, "m"),
+        ("√2 * √(8)", 4, ""),
+        ("2√9", 6, ""),
         ("molar_mass(Fe2O3)", 2 * 55.845 + 3 * 15.9994, "g/mol"),
         ("molar_mass(Fe₂O₃) * 2 mol to g", 319.3764, "g"),
         ("molar_mass(CuSO4·5H2O)", 249.685, "g/mol"),

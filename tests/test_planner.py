@@ -123,6 +123,7 @@ def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
         ("What is Avogadro's number times the Boltzmann constant?", "calculator", {"expression": "N_A * k_B"}),
         ("what is 20 % of 350?", "calculator", {"expression": "20 % * 350"}),
         ("1/0", "calculator", {"expression": "1/0"}),
+        ("√2を計算して", "calculator", {"expression": "√2"}),
         ("What are the XRD peaks of mp-149?", "structure", {"structure": "mp-149", "task": "xrd"}),
         ("Convert 1.43 eV to a wavelength in nm", "calculator", {"expression": "1.43 eV to nm"}),
         ("1.43 eVを波長nmに換算してください", "calculator", {"expression": "1.43 eV to nm"}),

@@ -376,6 +376,7 @@ def _spelled(expression: str) -> str:
     for sign, operator in OPERATORS.items():
         text = text.replace(sign, operator)
     text = re.sub(r"°(?![CF])", " deg ", text)
+    text = re.sub(r"√\s*(\d+\.?\d*)", r" sqrt(\1)", text).replace("√", " sqrt")
     text = re.sub(r"\b(?:wt|at|mol|vol)\.?\s*%", "%", text)
     text = re.sub(r"(?:%|\bpercent)\s*of\b", "% *", text)
     text = re.sub(r"(?<=\d)\s*[xX]\s*(?=\d)", " * ", text)
