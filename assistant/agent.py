@@ -17,8 +17,8 @@ from typing import Any, Literal
 from assistant import prompts, quoting
 from assistant.answer import Answer
 from assistant.chat import Again, ChatModel, Delta, Finish, Message, Reply, ToolCall, ToolSpec, Unavailable, Usage
-from assistant.checking import check, is_echo, says_nothing, tidied
-from assistant.concluding import abstained, answered, declined, quoted, so_far
+from assistant.checking import check, is_echo, tidied
+from assistant.concluding import abstained, answered, declined, gives_up, quoted, so_far
 from assistant.events import Event, Note, TextDelta, ToolFinished, ToolStarted
 from assistant.evidence import Findings, papers_of
 from assistant.react import instructions, read_step, step_schema, takes_steps, turns
@@ -180,7 +180,7 @@ def work_out(work: Work) -> Generator[Event, None, Answer]:
     work.trace += checked.trace
     if work.finish == "declined":
         return declined(work, text)
-    if says_nothing(text):
+    if gives_up(work, text):
         if work.stopped:
             return so_far(work)
         if work.small and work.sources.all:  # small models give up on passages that do answer

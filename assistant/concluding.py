@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from assistant import prompts, quoting
 from assistant.answer import Answer
-from assistant.checking import Checked
+from assistant.checking import Checked, says_nothing
 from assistant.events import Event, Note
 from assistant.quoting import computed_note, said_by, tool_lines
 from assistant.steps import Ran, taken
 
 if TYPE_CHECKING:
     from assistant.agent import Work
+
+
+def gives_up(work: Work, text: str) -> bool:
+    """Whether a model's text is its way of having no answer: it says so, or passes on the error of a tool."""
+    return says_nothing(text) or any(text.strip() in result.text for result in work.results if result.error)
 
 
 def answered(work: Work, checked: Checked, papers: Mapping[str, Any]) -> Answer:

@@ -382,6 +382,20 @@ def test_a_small_model_is_shown_passages_only_where_papers_may_answer(ask) -> No
         assert ("<passages>" in chat.backend.requests[0].messages[-1].content) == shown
 
 
+def test_the_error_of_a_tool_is_no_answer(ask) -> None:  # type: ignore[no-untyped-def]
+    failing = step("", ("calculator", {"expression": "1 eV to kg"}))
+    error = "Error: units do not fit"
+    _, chat = ask(
+        None, "What is 1 eV in kg?", model=without_tools([failing] + [step("?")] * 3), manner=Manner(loop="tools")
+    )
+    assert error in chat.backend.requests[1].messages[-1].content
+    answer, _ = ask(
+        None, "What is 1 eV in kg?", model=without_tools([failing] + [step(error)] * 3), manner=Manner(loop="tools")
+    )
+    assert answer.abstained
+    assert error not in answer.text
+
+
 @pytest.mark.parametrize(
     ("question", "reached"),
     [
