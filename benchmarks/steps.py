@@ -6,7 +6,8 @@
 
 `gguf` asks the model in this process, `http` the server of the same model through the openai client; the two take turns
 in going first, since the second finds the prompt read already. Every answer is a row; a run that was stopped goes on
-where it ended. None of the questions was asked while prompts were made; that was done with others of the same kinds.
+where it ended. Prompts were made with other questions of the same kinds; seven of these were put to the planner before,
+to find what is right.
 """
 
 from __future__ import annotations

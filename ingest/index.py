@@ -24,8 +24,8 @@ from ingest.errors import BadInput
 from ingest.records import Chunk, Filter
 
 # What a Chroma collection is created with: `create_collection(..., configuration={"hnsw": HNSW})`. A graph built with
-# half the effort and searched with twice the effort finds more, and halves what writing a vector costs: docs/search.md.
-HNSW: dict[str, Any] = {"space": "cosine", "ef_construction": 100, "max_neighbors": 24, "ef_search": 400}
+# little effort and searched with much finds as much, and every passage and record pays for the building: docs/search.md.
+HNSW: dict[str, Any] = {"space": "cosine", "ef_construction": 64, "max_neighbors": 24, "ef_search": 800}
 
 INDEX_SCHEMA = f"""
 -- Only which chunks hold a term is kept: how often it stands there is counted in the texts of the few that are scored.
