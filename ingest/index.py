@@ -24,7 +24,7 @@ from ingest.errors import BadInput
 from ingest.records import Chunk, Filter
 
 # What a Chroma collection is created with: `create_collection(..., configuration={"hnsw": HNSW})`. A graph built with
-# little effort and searched with much finds as much, and every passage and record pays for the building: docs/search.md.
+# little effort and searched with much finds as much, and every passage pays for the building: docs/search.md.
 HNSW: dict[str, Any] = {"space": "cosine", "ef_construction": 64, "max_neighbors": 24, "ef_search": 800}
 
 INDEX_SCHEMA = f"""
