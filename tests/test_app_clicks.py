@@ -28,7 +28,9 @@ class Counted:
 
     def begin(self) -> None:
         """Go to an empty chat, which is where every task begins; clicks until now are forgotten."""
+        self.visitor.settled()  # a page that is left while it is drawn again stays where it is
         self.page.get_by_role("link", name="Chat").click()
+        self.visitor.settled()
         self.visitor.button("New chat").click()
         self.page.get_by_role("heading", level=1, name="Ask your library").wait_for()
         self.visitor.settled()

@@ -252,6 +252,7 @@ def test_offline_no_verb_lets_a_byte_out(tmp_path: Path) -> None:
         ["keywords", str(sample.paths()[0]), "--model", "openai/gpt-4o-mini"],
         ["summarize", "--query", "capacity", "--model", "openai/gpt-4o-mini"],
         ["ingest", str(sample.paths()[1]), "--look-up", "--retry-failed"],
+        ["journal"],
         ["completion", "bash"],
         ["remove", paper],
         ["prune"],
